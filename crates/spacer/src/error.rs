@@ -1,0 +1,53 @@
+//! What can go wrong, as a person reads it: the thing, what is wrong with it, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{} exists already: `spacer init` makes a new folder", .0.display())]
+    Exists(PathBuf),
+    #[error("{} is not a Spacer project: {missing} is missing (`spacer init DIR` makes a project)", dir.display())]
+    NotAProject { dir: PathBuf, missing: &'static str },
+    #[error("the project's path {} contains \"$\", which nginx reads as a variable: rename the folder", .0.display())]
+    DollarInPath(PathBuf),
+    #[error("can't {action} {}: {error}", file.display())]
+    File { action: &'static str, file: PathBuf, error: io::Error },
+    #[error("{file}{}: {message}", line.map(|line| format!(":{line}")).unwrap_or_default())]
+    Config { file: String, line: Option<usize>, message: String },
+    #[error(transparent)]
+    Gateway(#[from] gateway::Error),
+    #[error("can't write the output: {0}")]
+    Output(io::Error),
+    #[error("nginx is not on the PATH and not at /usr/sbin/nginx: install it, or name it with --nginx or SPACER_NGINX")]
+    NoNginx,
+    #[error("the nginx {} can't be run: {error}", path.display())]
+    NginxRun { path: PathBuf, error: io::Error },
+    #[error(
+        "ngx_http_spacer_module.so was found neither beside this command nor in nginx's folder of modules ({looked}): \
+         build it with `make build`, or name it with --module or SPACER_MODULE"
+    )]
+    NoModule { looked: String },
+    #[error("the module {} does not exist (named by --module or SPACER_MODULE)", .0.display())]
+    ModuleMissing(PathBuf),
+    #[error("nginx refuses the configuration {}; its words are above", .0.display())]
+    Refused(PathBuf),
+    #[error("{address} is taken by {owner}: stop it, or choose another port with --port")]
+    PortTaken { address: String, owner: String },
+    #[error("can't listen on {address}: {error}")]
+    Listen { address: String, error: io::Error },
+    #[error("nginx stopped by itself ({status}); {} may say why", log.display())]
+    Died { status: std::process::ExitStatus, log: PathBuf },
+    #[error("nginx does not accept connections on {address} after {seconds} s; {} may say why", log.display())]
+    NotReady { address: String, seconds: u64, log: PathBuf },
+    #[error("can't handle signals: {0}")]
+    Signals(io::Error),
+}
+
+impl Error {
+    /// For `map_err`: an I/O error with the file it is about.
+    pub fn file(action: &'static str, file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let file = file.into();
+        move |error| Error::File { action, file, error }
+    }
+}

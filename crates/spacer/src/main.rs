@@ -1,0 +1,62 @@
+//! The `spacer` command: makes a project, serves it, and shows what it consists of.
+//!
+//! `cli` says what can be typed, and each command is a file of its name. Below them, `project` and `application` read a
+//! project's folder, `config` renders its nginx configuration through `template`, `nginx` finds and checks the server
+//! to run, and `server` keeps it running.
+//!
+//! Exit codes: 0 done (a server stopped by a signal is done), 1 failed, 2 wrong usage.
+
+mod access_log;
+mod application;
+mod cli;
+mod completions;
+mod config;
+mod dev;
+mod error;
+mod init;
+mod nginx;
+mod nginx_config;
+mod port;
+mod project;
+mod routes;
+mod server;
+mod start;
+mod tail;
+mod template;
+mod watch;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::error::Error;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Init { dir } => init::run(&dir),
+        Command::Dev(options) => dev::run(&options),
+        Command::Start(options) => start::run(&options),
+        Command::Routes { dir, json } => routes::run(&dir, json),
+        Command::NginxConfig(options) => nginx_config::run(&options),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Version => {
+            println!("spacer {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of the output has gone: `spacer routes | head`.
+        Err(Error::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let bold = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let name = if bold { "\x1b[1;31mspacer:\x1b[0m" } else { "spacer:" };
+            eprintln!("{name} {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

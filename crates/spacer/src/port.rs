@@ -1,0 +1,91 @@
+//! Who listens on a port.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+
+use crate::error::Error;
+
+/// Fails when the address can't be listened on, naming who does already.
+pub fn check_free(address: SocketAddr) -> Result<(), Error> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            Err(Error::PortTaken { address: address.to_string(), owner: owner(address.port()) })
+        }
+        Err(error) => Err(Error::Listen { address: address.to_string(), error }),
+    }
+}
+
+fn owner(port: u16) -> String {
+    let mut inodes = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        inodes.extend(listeners(&fs::read_to_string(table).unwrap_or_default(), port));
+    }
+    let links: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    match processes().into_iter().find(|&pid| has_open(pid, &links)) {
+        Some(pid) => format!("process {pid} ({})", command(pid)),
+        None => "a process of another user (root can see which)".into(),
+    }
+}
+
+/// The inodes of the sockets that listen on a port, out of one of the kernel's tables (proc_net_tcp(5)).
+fn listeners(table: &str, port: u16) -> Vec<u64> {
+    const LISTEN: &str = "0A";
+    let suffix = format!(":{port:04X}");
+    let listener = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == LISTEN;
+        fields.get(9).filter(|_| listens)?.parse().ok()
+    };
+    table.lines().filter_map(listener).collect()
+}
+
+fn processes() -> BTreeSet<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn has_open(pid: u32, links: &[String]) -> bool {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| fs::read_link(file.path()).ok())
+        .any(|link| links.iter().any(|l| link.as_os_str() == l.as_str()))
+}
+
+fn command(pid: u32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    match line.trim() {
+        "" => fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().into(),
+        line => line.chars().take(120).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_names_its_owner() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let error = check_free(address).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{address} is taken by process {} (", std::process::id())),
+            "{error}"
+        );
+        drop(listener);
+        assert!(check_free(address).is_ok());
+    }
+
+    #[test]
+    fn connections_are_no_listeners() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+                     0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1\n\
+                     1: 0100007F:0BB8 0100007F:1234 01 00000000:00000000 00:00000000 00000000     0        0 222 1\n\
+                     2: 0100007F:0BB9 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 333 1\n";
+        assert_eq!(listeners(table, 3000), [111]);
+    }
+}

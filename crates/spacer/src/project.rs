@@ -1,0 +1,66 @@
+//! A project's folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::application::Application;
+use crate::error::Error;
+
+pub const GATEWAY: &str = "app/gateway.lua";
+pub const APPLICATION: &str = "config/application.yml";
+pub const NGINX_CONF: &str = "config/nginx.conf";
+
+pub struct Project {
+    /// Absolute.
+    pub dir: PathBuf,
+}
+
+impl Project {
+    pub fn open(dir: &Path) -> Result<Project, Error> {
+        let missing = |missing| Error::NotAProject { dir: dir.into(), missing };
+        if !dir.is_dir() {
+            return Err(missing("the folder"));
+        }
+        if !dir.join(GATEWAY).exists() {
+            return Err(missing(GATEWAY));
+        }
+        let dir = dir.canonicalize().map_err(Error::file("open", dir))?;
+        if dir.to_string_lossy().contains('$') {
+            return Err(Error::DollarInPath(dir));
+        }
+        Ok(Project { dir })
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(file)
+    }
+
+    pub fn gateway(&self) -> Result<gateway::Table, Error> {
+        Ok(gateway::Table::load(&self.path(GATEWAY), &self.dir)?)
+    }
+
+    /// What config/application.yml says; a project can do without the file.
+    pub fn application(&self) -> Result<Application, Error> {
+        match self.read_optional(APPLICATION)? {
+            Some(text) => Application::parse(&text),
+            None => Ok(Application::default()),
+        }
+    }
+
+    pub fn read_optional(&self, file: &str) -> Result<Option<String>, Error> {
+        match fs::read_to_string(self.path(file)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::File { action: "read", file: self.path(file), error }),
+        }
+    }
+
+    /// Makes the folders that nginx writes to.
+    pub fn make_folders(&self) -> Result<(), Error> {
+        for folder in ["logs", "temp"] {
+            fs::create_dir_all(self.path(folder))
+                .map_err(Error::file("make", self.path(folder)))?;
+        }
+        Ok(())
+    }
+}

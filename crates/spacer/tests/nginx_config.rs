@@ -1,0 +1,68 @@
+//! `spacer nginx-config`.
+
+mod common;
+
+use common::{text, Project};
+
+fn rendered(project: &Project, arguments: &[&str]) -> String {
+    let module = project.path().join("module.so");
+    std::fs::write(&module, "").unwrap();
+    let arguments = [&["nginx-config", "--module", module.to_str().unwrap()], arguments].concat();
+    let output = project.run(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn the_template_is_filled_in() {
+    let project = Project::new();
+    project.write(
+        "config/application.yml",
+        "spacerVersion: 1\nappName: shop\nenvVar: [TOKEN, REGION]\n",
+    );
+    let text = rendered(&project, &["--env", "production", "--host", "::1", "--port", "8080"]);
+    let dir = project.path().canonicalize().unwrap();
+    for line in [
+        &format!("load_module \"{}/module.so\";\nenv TOKEN;\nenv REGION;\ndaemon off;\nworker_processes auto;", dir.display()),
+        &format!("spacer_project \"{}\";", dir.display()),
+        "spacer_env production;",
+        "listen [::1]:8080;",
+        "spacer_gateway app/gateway.lua;",
+    ] {
+        assert!(text.contains(line), "{line:?} is not in\n{text}");
+    }
+    assert!(!text.contains("{{"), "{text}");
+    let text = rendered(&project, &["--env", "development"]);
+    assert!(
+        text.contains("worker_processes 1;") && text.contains("listen 127.0.0.1:3000;"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_project_may_keep_its_own() {
+    let project = Project::new();
+    project.write("config/nginx.conf", "# {{app_name}}: {{environment}}\nlocal t = {{1}, {2}}\n");
+    assert_eq!(
+        rendered(&project, &["--env", "staging"]),
+        "# shop-2: staging\nlocal t = {{1}, {2}}\n"
+    );
+    project.write("config/nginx.conf", "\n\nlisten {{lisen}};\n");
+    let message = project.refused(&["nginx-config", "--env", "staging"]);
+    assert!(
+        message
+            .starts_with("spacer: config/nginx.conf:3: unknown placeholder {{lisen}}: there are "),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_missing_module_and_a_bad_application_file_are_reported() {
+    let project = Project::new();
+    let message =
+        project.refused(&["nginx-config", "--env", "production", "--module", "/nonexistent.so"]);
+    assert!(message.contains("the module /nonexistent.so does not exist"), "{message}");
+    project.write("config/application.yml", "spacerVersion: 1\nappName: a_b\n");
+    let message = project.refused(&["nginx-config", "--env", "production"]);
+    assert!(message.starts_with("spacer: config/application.yml:2: appName \"a_b\""), "{message}");
+}

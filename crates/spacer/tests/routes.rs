@@ -1,0 +1,54 @@
+//! `spacer routes`.
+
+mod common;
+
+use common::{spacer, text, Project};
+
+#[test]
+fn the_table_is_aligned() {
+    let project = Project::new();
+    project.write(
+        "app/gateway.lua",
+        "return {\n  {'get', '/', 'hello'},\n  {'DELETE', '/things/:id/', 'hello'},\n}\n",
+    );
+    let output = project.run(&["routes"]);
+    assert!(output.status.success());
+    assert_eq!(
+        text(&output.stdout),
+        "METHOD  PATH         FUNCTION  DEFINED AT\n\
+         GET     /            hello     app/gateway.lua:2\n\
+         DELETE  /things/:id  hello     app/gateway.lua:3\n"
+    );
+}
+
+#[test]
+fn json_is_for_programs() {
+    let project = Project::new();
+    project.write("app/gateway.lua", "print('noise')\nreturn {{'GET', '/', 'hello'}}");
+    let output = project.run(&["routes", "--json"]);
+    let routes: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        routes,
+        serde_json::json!([
+            {"method": "GET", "path": "/", "function": "hello", "file": "app/gateway.lua", "line": 2}
+        ])
+    );
+}
+
+#[test]
+fn a_bad_gateway_file_is_reported_with_its_line() {
+    let project = Project::new();
+    project.write("app/gateway.lua", "return {\n  {'GET', '/', 'gone'},\n}");
+    assert_eq!(
+        project.refused(&["routes"]),
+        "spacer: app/gateway.lua:2: function \"gone\" not found: app/gone.lua does not exist\n"
+    );
+}
+
+#[test]
+fn a_folder_without_a_project_is_named() {
+    let output = spacer().args(["routes", "/nonexistent"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr)
+        .contains("/nonexistent is not a Spacer project: the folder is missing"));
+}
