@@ -1,0 +1,55 @@
+# The verbs are for people; what they do is in scripts/.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# make dev serves this folder, and makes it if it is not there.
+PROJECT ?= build/example
+PORT ?= 3000
+
+prefix ?= /usr/local
+DESTDIR ?=
+
+# The bindings are made from Debian's nginx where its sources are installed, else from the vendored one. Every call of
+# cargo needs to know; it is decided anew for each, because `setup` may have installed them.
+nginx_kind = $(shell test -r /usr/share/nginx/src/conf_flags && echo debian || echo vendored)
+nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
+export NGINX_SOURCE_DIR = $(nginx_tree)
+export NGINX_BUILD_DIR = $(nginx_tree)/objs
+
+.PHONY: help setup dev test bench lint build install clean
+
+help: ## Show this list
+	@echo 'usage: make VERB'
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## Install what is missing to build and to test
+	@scripts/setup
+
+dev: build ## Serve an example project on http://localhost:3000 until Ctrl-C (PROJECT=dir, PORT=n)
+	@test -e '$(PROJECT)' || build/spacer init '$(PROJECT)'
+	@if [ $(nginx_kind) = vendored ]; then export SPACER_NGINX=$(CURDIR)/build/nginx-vendored/nginx; fi; \
+	exec build/spacer dev '$(PROJECT)' --port '$(PORT)'
+
+test: setup ## Run everything that proves it works
+	@scripts/test
+
+bench: setup ## Measure against the peer
+	@scripts/setup bench
+	@scripts/bench
+
+lint: setup ## Check format and style of Rust, Lua and shell
+	@scripts/lint
+
+build: setup ## Leave the module and the command in build/
+	@scripts/build
+
+install: build ## Install both and the completions (DESTDIR=dir, prefix=/usr/local)
+	@DESTDIR='$(DESTDIR)' prefix='$(prefix)' scripts/install
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf build
