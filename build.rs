@@ -1,0 +1,97 @@
+//! Passes nginx's features on as `cfg` flags, embeds the Lua sources, and generates the C declarations through
+//! which Lua calls the boundary functions of `src/api/`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::{env, io};
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    nginx_features();
+    embed_lua(&out).expect("the Lua sources in lua/");
+    boundary_declarations(&out);
+}
+
+/// nginx-sys detects the features of the nginx it binds and hands them to its direct dependents.
+fn nginx_features() {
+    println!("cargo::rustc-check-cfg=cfg(ngx_feature, values(any()))");
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_FEATURES");
+    for feature in env::var("DEP_NGINX_FEATURES").unwrap_or_default().split(',') {
+        println!("cargo::rustc-cfg=ngx_feature=\"{}\"", feature.trim());
+    }
+
+    // Since 1.23.0, headers of one name are a linked list rather than an array.
+    println!("cargo::rustc-check-cfg=cfg(ngx_linked_headers)");
+    println!("cargo::rerun-if-env-changed=DEP_NGINX_VERSION_NUMBER");
+    let version: u64 =
+        env::var("DEP_NGINX_VERSION_NUMBER").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+    if version >= 1_023_000 {
+        println!("cargo::rustc-cfg=ngx_linked_headers");
+    }
+}
+
+/// Writes `embedded.rs`: a table of (module name, file name, source) of every file below `lua/`.
+fn embed_lua(out: &Path) -> io::Result<()> {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("lua");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let mut files = Vec::new();
+    collect(&root, &mut files)?;
+    files.sort();
+
+    let mut text = String::from("&[\n");
+    for file in &files {
+        let relative = file.strip_prefix(&root).expect("below the root");
+        let module = relative.with_extension("").display().to_string().replace('/', ".");
+        writeln!(text, "({module:?}, {:?}, include_str!({file:?})),", relative.display().to_string())
+            .expect("writing to a String");
+    }
+    text.push_str("]\n");
+    fs::write(out.join("embedded.rs"), text)
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|e| e == "lua") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Writes `boundary.h`, what `ffi.cdef` is given: no preprocessor, only types that LuaJIT knows.
+fn boundary_declarations(out: &Path) {
+    println!("cargo::rerun-if-changed=src/api");
+    let mut sources: Vec<_> = fs::read_dir("src/api")
+        .expect("src/api")
+        .map(|entry| entry.expect("an entry of src/api").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
+        .collect();
+    sources.sort();
+
+    let config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        no_includes: true,
+        usize_is_size_t: true,
+        documentation: false,
+        style: cbindgen::Style::Type,
+        ..Default::default()
+    };
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    for source in &sources {
+        builder = builder.with_src(source);
+    }
+    let mut header = Vec::new();
+    builder
+        .generate()
+        .expect("the boundary functions of src/api can be declared in C")
+        .write(&mut header);
+    // Constants become macros, which `ffi.cdef` doesn't take; Lua has its own.
+    let header = String::from_utf8(header).expect("cbindgen writes UTF-8");
+    let declarations: Vec<_> =
+        header.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    fs::write(out.join("boundary.h"), declarations.join("\n")).expect("OUT_DIR is writable");
+}

@@ -1,0 +1,184 @@
+--- Query strings and forms: ngx.encode_args, ngx.decode_args, ngx.req.get_uri_args and its kin; ngx.escape_uri.
+
+local ffi = require "ffi"
+local base = require "spacer.base"
+local C, check, bad_argument, out, out_string =
+    base.C, base.check, base.bad_argument, base.out, base.out_string
+local ffi_string, ffi_new = ffi.string, ffi.new
+local type, tostring, tonumber, pairs, error, select = type, tostring, tonumber, pairs, error, select
+local concat = table.concat
+local floor = math.floor
+
+local _M = {}
+
+local pairs_max = 128
+local buffer = ffi_new("spacer_pair[?]", pairs_max)
+
+--- Decodes a query of `len` bytes at `data` into a table. A key without `=` is true, a repeated one an array.
+local function decode(data, len, max, t)
+    if len == 0 then
+        return t
+    end
+    local room = max > 0 and max or tonumber(C.spacer_count_args(data, len))
+    if room > pairs_max then
+        buffer, pairs_max = ffi_new("spacer_pair[?]", room), room
+    end
+    local n = C.spacer_decode_args(data, len, buffer, room)
+    local truncated
+    if n < 0 then
+        n, truncated = -1 - n, "truncated"
+    end
+    for i = 0, n - 1 do
+        local pair = buffer[i]
+        local key = ffi_string(pair.key.data, pair.key.len)
+        local value
+        if pair.value.data == nil then
+            value = true
+        else
+            value = ffi_string(pair.value.data, pair.value.len)
+        end
+        local old = t[key]
+        if old == nil then
+            t[key] = value
+        elseif type(old) == "table" then
+            old[#old + 1] = value
+        else
+            t[key] = { old, value }
+        end
+    end
+    return t, truncated
+end
+_M.decode = decode
+
+local function escape(text)
+    C.spacer_escape_uri(text, #text, 2, out)
+    return out_string()
+end
+
+local function put(parts, n, key, value)
+    local kind = type(value)
+    if kind == "string" or kind == "number" then
+        parts[n + 1] = key .. "=" .. escape(tostring(value))
+        return n + 1
+    elseif value == true then
+        parts[n + 1] = key
+        return n + 1
+    elseif value == false then
+        return n
+    end
+    error("attempt to use " .. (type(value)) .. " as query arg value", 4)
+end
+
+--- A table as a query string.
+function _M.encode(t)
+    local parts, n = {}, 0
+    for key, value in pairs(t) do
+        if type(key) ~= "string" then
+            error("attempt to use a non-string key in the \"args\" option table", 3)
+        end
+        key = escape(key)
+        if type(value) == "table" then
+            for i = 1, #value do
+                n = put(parts, n, key, value[i])
+            end
+        else
+            n = put(parts, n, key, value)
+        end
+    end
+    return concat(parts, "&")
+end
+
+function _M.install(ngx)
+    function ngx.encode_args(t)
+        if type(t) ~= "table" then
+            bad_argument(1, "encode_args", "table expected, got " .. (t == nil and "no value" or type(t)))
+        end
+        return _M.encode(t)
+    end
+
+    function ngx.decode_args(text, max)
+        if type(text) == "number" then
+            text = tostring(text)
+        elseif type(text) ~= "string" then
+            bad_argument(1, "decode_args", "string expected, got " .. (text == nil and "no value" or type(text)))
+        end
+        return decode(text, #text, max or 100, {})
+    end
+
+    function ngx.req.get_uri_args(max, t)
+        if max ~= nil and type(max) ~= "number" then
+            bad_argument(1, "get_uri_args", "number expected, got " .. type(max))
+        end
+        check(C.spacer_req_args(out))
+        return decode(out[0].data, out[0].len, max or 100, t or {})
+    end
+
+    function ngx.req.set_uri_args(...)
+        if select("#", ...) ~= 1 then
+            error("expecting 1 argument but seen " .. select("#", ...), 2)
+        end
+        local args = ...
+        local kind = type(args)
+        if kind == "number" then
+            args = tostring(args)
+        elseif kind == "table" then
+            args = _M.encode(args)
+        elseif kind ~= "string" then
+            bad_argument(1, "set_uri_args", "string, number, or table expected, but got " .. kind)
+        end
+        check(C.spacer_req_set_args(args, #args))
+    end
+
+    function ngx.req.get_post_args(...)
+        local n = select("#", ...)
+        if n > 1 then
+            error("expecting 0 or 1 arguments but seen " .. n, 2)
+        end
+        local max = ...
+        if max ~= nil and type(max) ~= "number" then
+            bad_argument(1, "get_post_args", "number expected, got " .. type(max))
+        end
+        check(C.spacer_has_request() and 0 or C.spacer_req_args(out))
+        if ngx.req.get_body_file() then
+            return nil, "request body in temp file not supported"
+        end
+        local body = ngx.req.get_body_data()
+        if not body then
+            return {}
+        end
+        return decode(body, #body, max or 100, {})
+    end
+
+    function ngx.escape_uri(text, kind)
+        if type(text) ~= "string" then
+            text = text == nil and "" or tostring(text)
+        end
+        if kind == nil then
+            kind = 2
+        elseif type(kind) ~= "number" then
+            error("\"type\" is not a number", 2)
+        elseif kind < 0 or kind > 8 or floor(kind) ~= kind then
+            error("\"type\" " .. kind .. " out of range", 2)
+        end
+        C.spacer_escape_uri(text, #text, kind, out)
+        return out_string()
+    end
+
+    function ngx.unescape_uri(text)
+        if type(text) ~= "string" then
+            text = text == nil and "" or tostring(text)
+        end
+        C.spacer_unescape_uri(text, #text, out)
+        return out_string()
+    end
+
+    function ngx.quote_sql_str(text)
+        if type(text) ~= "string" then
+            text = text == nil and "" or tostring(text)
+        end
+        C.spacer_quote_sql_str(text, #text, out)
+        return out_string()
+    end
+end
+
+return _M

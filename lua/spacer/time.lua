@@ -1,0 +1,74 @@
+--- ngx.time, ngx.now and their kin, and ngx.sleep.
+
+local ffi = require "ffi"
+local base = require "spacer.base"
+local C, await, check, bad_argument, out, out_string =
+    base.C, base.await, base.check, base.bad_argument, base.out, base.out_string
+local type, tonumber, error, select = type, tonumber, error, select
+
+local seconds = ffi.new("int64_t[1]")
+
+return function(ngx)
+    function ngx.now()
+        return C.spacer_now()
+    end
+
+    function ngx.time()
+        return tonumber(C.spacer_time())
+    end
+
+    function ngx.update_time()
+        C.spacer_update_time()
+    end
+
+    local function format(utc, date_only)
+        return function()
+            C.spacer_format_time(utc, date_only, out)
+            return out_string()
+        end
+    end
+    ngx.localtime = format(false, false)
+    ngx.utctime = format(true, false)
+    ngx.today = format(false, true)
+
+    function ngx.http_time(time)
+        if type(time) ~= "number" then
+            error("number argument only", 2)
+        end
+        C.spacer_http_time(time, out)
+        return out_string()
+    end
+
+    function ngx.cookie_time(time)
+        if type(time) ~= "number" then
+            error("number argument only", 2)
+        end
+        C.spacer_cookie_time(time, out)
+        return out_string()
+    end
+
+    function ngx.parse_http_time(text)
+        if type(text) ~= "string" then
+            error("string argument only", 2)
+        end
+        if C.spacer_parse_http_time(text, #text, seconds) ~= 0 then
+            return nil
+        end
+        return tonumber(seconds[0])
+    end
+
+    function ngx.sleep(...)
+        local n = select("#", ...)
+        if n ~= 1 then
+            error("attempt to pass " .. n .. " arguments, but accepted 1", 2)
+        end
+        local duration = tonumber((...))
+        if not duration then
+            bad_argument(1, "sleep", "number expected, got " .. type((...)))
+        end
+        if duration < 0 then
+            error("invalid sleep duration \"" .. duration * 1000 .. "\"", 2)
+        end
+        await(check(C.spacer_sleep(duration)))
+    end
+end

@@ -1,0 +1,230 @@
+//! Escaping of URIs, arguments, header fields and SQL strings; times in the formats of HTTP and cookies.
+
+use std::borrow::Cow;
+use std::ffi::c_int;
+
+use nginx_sys::*;
+
+use super::{arg, scratch, spacer_str, NONE, OK};
+use crate::ngx;
+
+/// What is escaped where; the first three have the numbers of `ngx.escape_uri`'s second argument.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Escape {
+    Uri,
+    Component,
+    Args,
+    HeaderName,
+    HeaderValue,
+}
+
+impl Escape {
+    fn escapes(self, byte: u8) -> bool {
+        match self {
+            Escape::Uri => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?'),
+            Escape::Args => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+'),
+            // Everything that RFC 3986 does not call unreserved, but for what `encodeURIComponent` leaves alone.
+            Escape::Component => {
+                !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'))
+            }
+            Escape::HeaderName => {
+                byte <= b' ' || byte == 0x7f || byte >= 0x80
+                    || matches!(
+                        byte,
+                        b'"' | b'(' | b')' | b',' | b'/' | b':' | b';' | b'<' | b'=' | b'>' | b'?' | b'@' | b'['
+                            | b'\\' | b']' | b'{' | b'}'
+                    )
+            }
+            Escape::HeaderValue => (byte < b' ' && byte != b'\t') || byte == 0x7f,
+        }
+    }
+}
+
+/// `text` with the bytes that must be escaped as `%XX`.
+pub fn escape(text: &[u8], kind: Escape) -> Cow<'_, [u8]> {
+    if !text.iter().any(|&byte| kind.escapes(byte)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = Vec::with_capacity(text.len() * 2);
+    escape_into(&mut out, text, kind);
+    Cow::Owned(out)
+}
+
+fn escape_into(out: &mut Vec<u8>, text: &[u8], kind: Escape) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text {
+        if kind.escapes(byte) {
+            out.extend_from_slice(&[b'%', HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]);
+        } else {
+            out.push(byte);
+        }
+    }
+}
+
+/// Appends `text` with its `%XX` decoded and, in arguments, `+` as a space. An invalid escape stays as it is.
+pub fn unescape_into(out: &mut Vec<u8>, text: &[u8], plus_is_space: bool) {
+    let hex = |byte: Option<&u8>| byte.and_then(|&b| (b as char).to_digit(16));
+    let mut i = 0;
+    while i < text.len() {
+        match text[i] {
+            b'%' => match (hex(text.get(i + 1)), hex(text.get(i + 2))) {
+                (Some(high), Some(low)) => {
+                    out.push((high * 16 + low) as u8);
+                    i += 2;
+                }
+                _ => out.push(b'%'),
+            },
+            b'+' if plus_is_space => out.push(b' '),
+            byte => out.push(byte),
+        }
+        i += 1;
+    }
+}
+
+/// `ngx.escape_uri(text, type)`: 0 for a whole URI, 2 for a component.
+#[no_mangle]
+pub extern "C" fn spacer_escape_uri(data: *const u8, len: usize, kind: c_int, out: &mut spacer_str) {
+    // SAFETY: Lua's string; the result is read before the next call.
+    unsafe {
+        let kind = match kind {
+            0 => Escape::Uri,
+            1 => Escape::Args,
+            _ => Escape::Component,
+        };
+        let text = scratch();
+        escape_into(text, arg(data, len), kind);
+        out.set(text);
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_unescape_uri(data: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string; the result is read before the next call.
+    unsafe {
+        let text = scratch();
+        unescape_into(text, arg(data, len), true);
+        out.set(text);
+    }
+}
+
+/// A key and its value in a query; a null value stands for a key without `=`.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct spacer_pair {
+    pub key: spacer_str,
+    pub value: spacer_str,
+}
+
+/// Splits a query into decoded pairs, at most `max` of them. Returns their number, or -1 - number when there were
+/// more. Pairs with an empty key are left out.
+#[no_mangle]
+pub extern "C" fn spacer_decode_args(
+    data: *const u8,
+    len: usize,
+    pairs: *mut spacer_pair,
+    max: usize,
+) -> c_int {
+    // SAFETY: Lua's string and its array of `max` elements. Decoding never lengthens, so the scratch buffer is large
+    // enough from the start and nothing in it moves.
+    unsafe {
+        let query = arg(data, len);
+        let text = scratch();
+        text.reserve(query.len() + 1);
+        let mut n = 0;
+        for part in query.split(|&byte| byte == b'&') {
+            let (key, value) = match part.iter().position(|&byte| byte == b'=') {
+                Some(at) => (&part[..at], Some(&part[at + 1..])),
+                None => (part, None),
+            };
+            let from = text.len();
+            unescape_into(text, key, true);
+            let key_len = text.len() - from;
+            if key_len == 0 {
+                continue;
+            }
+            if n == max {
+                return -1 - n as c_int;
+            }
+            let pair = &mut *pairs.add(n);
+            pair.key.data = text.as_ptr().add(from);
+            pair.key.len = key_len;
+            let from = text.len();
+            match value {
+                Some(value) => {
+                    unescape_into(text, value, true);
+                    pair.value.data = text.as_ptr().add(from);
+                    pair.value.len = text.len() - from;
+                }
+                None => pair.value = spacer_str { data: std::ptr::null(), len: 0 },
+            }
+            n += 1;
+        }
+        n as c_int
+    }
+}
+
+/// How many pairs a query can have at most.
+#[no_mangle]
+pub extern "C" fn spacer_count_args(data: *const u8, len: usize) -> usize {
+    // SAFETY: Lua's string.
+    unsafe { arg(data, len) }.iter().filter(|&&byte| byte == b'&').count() + 1
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_quote_sql_str(data: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string; the result is read before the next call.
+    unsafe {
+        let text = scratch();
+        text.push(b'\'');
+        for &byte in arg(data, len) {
+            match byte {
+                b'\0' => text.extend_from_slice(b"\\0"),
+                b'\n' => text.extend_from_slice(b"\\n"),
+                b'\r' => text.extend_from_slice(b"\\r"),
+                b'\t' => text.extend_from_slice(b"\\t"),
+                8 => text.extend_from_slice(b"\\b"),
+                26 => text.extend_from_slice(b"\\Z"),
+                b'\\' | b'\'' | b'"' => text.extend_from_slice(&[b'\\', byte]),
+                _ => text.push(byte),
+            }
+        }
+        text.push(b'\'');
+        out.set(text);
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_http_time(seconds: i64, out: &mut spacer_str) {
+    // SAFETY: nginx writes at most 29 bytes; the result is read before the next call.
+    unsafe {
+        let text = scratch();
+        text.resize(64, 0);
+        let end = ngx_http_time(text.as_mut_ptr(), seconds);
+        text.truncate(end.offset_from(text.as_ptr()) as usize);
+        out.set(text);
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_cookie_time(seconds: i64, out: &mut spacer_str) {
+    // SAFETY: nginx writes at most 29 bytes; the result is read before the next call.
+    unsafe {
+        let text = scratch();
+        text.resize(64, 0);
+        let end = ngx_http_cookie_time(text.as_mut_ptr(), seconds);
+        text.truncate(end.offset_from(text.as_ptr()) as usize);
+        out.set(text);
+    }
+}
+
+/// Seconds since the epoch of an HTTP time, in `seconds`.
+#[no_mangle]
+pub extern "C" fn spacer_parse_http_time(data: *const u8, len: usize, seconds: &mut i64) -> c_int {
+    // SAFETY: Lua's string.
+    let time = unsafe { ngx_parse_http_time(data.cast_mut(), len) };
+    if time == ngx::ERROR as time_t {
+        return NONE;
+    }
+    *seconds = time;
+    OK
+}

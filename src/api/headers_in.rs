@@ -1,0 +1,288 @@
+//! `ngx.req.get_headers`, `set_header`, `clear_header`, `raw_header`: the request's headers.
+
+use std::ffi::c_int;
+use std::ptr;
+
+use nginx_sys::*;
+
+use super::encoding::{escape, Escape};
+use super::headers_out::spacer_header;
+use super::{arg, error, spacer_str, with_request, OK, RAISE};
+use crate::ngx::{self, Request};
+
+/// How many request headers there are.
+#[no_mangle]
+pub extern "C" fn spacer_req_count_headers() -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        unsafe { ngx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers).map(|p| p.len()).sum::<usize>() as c_int }
+    })
+}
+
+/// The request headers, into `headers`, which has room for `max`. The names are in lower case unless `raw`.
+#[no_mangle]
+pub extern "C" fn spacer_req_get_headers(headers: *mut spacer_header, max: usize, raw: bool) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's array of `max` elements, and a live request; nginx keeps each name in lower case too.
+        unsafe {
+            let mut n = 0;
+            for header in ngx::list_items::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers) {
+                if n == max {
+                    break;
+                }
+                let entry = &mut *headers.add(n);
+                entry.name.data = if raw || header.lowcase_key.is_null() { header.key.data } else { header.lowcase_key };
+                entry.name.len = header.key.len;
+                entry.value.set(ngx::bytes(header.value));
+                n += 1;
+            }
+            n as c_int
+        }
+    })
+}
+
+/// Sets a request header; `append` keeps the values that it has. A null value removes it.
+#[no_mangle]
+pub extern "C" fn spacer_req_set_header(
+    name: *const u8,
+    name_len: usize,
+    value: *const u8,
+    value_len: usize,
+    append: bool,
+) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's strings, and a live request.
+        unsafe {
+            let r = ctx.r;
+            if (*r).http_version < NGX_HTTP_VERSION_10 as ngx_uint_t {
+                // HTTP/0.9 has no headers.
+                return OK;
+            }
+            let value = if value.is_null() { None } else { Some(arg(value, value_len)) };
+            match set(r, arg(name, name_len), value, append) {
+                Some(()) => OK,
+                None => error(RAISE, format_args!("failed to set request header")),
+            }
+        }
+    })
+}
+
+/// As the boundary function.
+///
+/// # Safety
+/// `r` is live.
+pub unsafe fn set(r: Request, name: &[u8], value: Option<&[u8]>, append: bool) -> Option<()> {
+    // SAFETY: the caller's promise; everything nginx keeps is copied into the pool.
+    unsafe {
+        let pool = (*r).pool;
+        let name = escape(name, Escape::HeaderName);
+        let lower = name.to_ascii_lowercase();
+        let known = known_header(&lower);
+        let unique = known.is_some_and(|known| !is_list(known, &lower));
+        if !append || unique {
+            remove(r, &lower);
+            forget(r, known, &lower);
+        }
+        let Some(value) = value.filter(|value| !value.is_empty() || known.is_none()) else {
+            return Some(());
+        };
+        let element = ngx_table_elt_t {
+            hash: ngx::hash_key(&lower),
+            key: ngx::pool_str(pool, &name)?,
+            value: ngx::pool_str(pool, &escape(value, Escape::HeaderValue))?,
+            lowcase_key: ngx::pool_str(pool, &lower)?.data,
+            ..std::mem::zeroed()
+        };
+        let header: *mut ngx_table_elt_t = ngx_list_push(&mut (*r).headers_in.headers).cast();
+        if header.is_null() {
+            return None;
+        }
+        header.write(element);
+        if let Some(known) = known {
+            note(r, known, &lower, header);
+        }
+        Some(())
+    }
+}
+
+/// nginx's own entry for a request header that it knows.
+fn known_header(lower: &[u8]) -> Option<&'static ngx_http_header_t> {
+    // SAFETY: nginx's table ends with an empty name and is never changed.
+    unsafe {
+        let mut entry = ptr::addr_of!(ngx_http_headers_in).cast::<ngx_http_header_t>();
+        while (*entry).name.len > 0 {
+            if ngx::bytes((*entry).name).eq_ignore_ascii_case(lower) {
+                return Some(&*entry);
+            }
+            entry = entry.add(1);
+        }
+        None
+    }
+}
+
+/// Headers of which nginx keeps every line.
+fn is_list(_known: &ngx_http_header_t, lower: &[u8]) -> bool {
+    matches!(lower, b"cookie" | b"x-forwarded-for")
+}
+
+/// Undoes what nginx derived from a header that is gone.
+unsafe fn forget(r: Request, known: Option<&ngx_http_header_t>, lower: &[u8]) {
+    let Some(known) = known else { return };
+    // SAFETY: the entry's offset is that of its field in `headers_in`.
+    unsafe {
+        let headers = &mut (*r).headers_in;
+        let field = ptr::from_mut(headers).byte_add(known.offset);
+        if is_list(known, lower) && !cfg!(ngx_linked_headers) {
+            (*field.cast::<ngx_array_t>()).nelts = 0;
+        } else if known.offset != 0 || lower == b"host" {
+            *field.cast::<*mut ngx_table_elt_t>() = ptr::null_mut();
+        }
+        match lower {
+            b"content-length" => headers.content_length_n = -1,
+            b"connection" => headers.set_connection_type(0),
+            b"host" => headers.server = ngx::str_of(b""),
+            b"keep-alive" => headers.keep_alive_n = -1,
+            b"user-agent" => {
+                headers.set_msie(0);
+                headers.set_msie6(0);
+                headers.set_opera(0);
+                headers.set_gecko(0);
+                headers.set_chrome(0);
+                headers.set_safari(0);
+                headers.set_konqueror(0);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells nginx of a header that it derives things from.
+unsafe fn note(r: Request, known: &ngx_http_header_t, lower: &[u8], header: *mut ngx_table_elt_t) {
+    // SAFETY: the handler is nginx's own for this header; `host`'s may end the request, so its work is done here.
+    unsafe {
+        let headers = &mut (*r).headers_in;
+        if lower == b"host" {
+            headers.host = header;
+            headers.server = (*header).value;
+            return;
+        }
+        if let Some(handler) = known.handler {
+            handler(r, header, known.offset);
+        }
+        match lower {
+            b"content-length" => {
+                let value = (*header).value;
+                headers.content_length_n = ngx_atoof(value.data, value.len);
+            }
+            b"keep-alive" => {
+                let value = (*header).value;
+                headers.keep_alive_n = ngx_atotm(value.data, value.len);
+            }
+            b"connection" => {
+                let value = ngx::bytes((*header).value).to_ascii_lowercase();
+                let has = |word: &[u8]| value.windows(word.len()).any(|window| window == word);
+                if has(b"close") {
+                    headers.set_connection_type(NGX_HTTP_CONNECTION_CLOSE);
+                    headers.keep_alive_n = -1;
+                } else if has(b"keep-alive") {
+                    headers.set_connection_type(NGX_HTTP_CONNECTION_KEEP_ALIVE);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+unsafe fn ngx_atotm(data: *mut u8, len: usize) -> time_t {
+    // SAFETY: the header's value.
+    unsafe { ngx_atoi(data, len) as time_t }
+}
+
+/// Takes all headers of that name out of the list. Elements never move, because nginx points at them: a part of the
+/// list is cut in two instead.
+unsafe fn remove(r: Request, lower: &[u8]) {
+    // SAFETY: the caller's request is live; the parts are nginx's and relinked as `ngx_list_t` has them.
+    unsafe {
+        let list: *mut ngx_list_t = &mut (*r).headers_in.headers;
+        let mut part: *mut ngx_list_part_t = &mut (*list).part;
+        // A list copied from another request may still name that one's first part as its last.
+        if (*list).part.next.is_null() {
+            (*list).last = part;
+        }
+        while !part.is_null() {
+            let mut i = 0;
+            while i < (*part).nelts {
+                let elements = (*part).elts.cast::<ngx_table_elt_t>();
+                if !ngx::bytes((*elements.add(i)).key).eq_ignore_ascii_case(lower) {
+                    i += 1;
+                    continue;
+                }
+                let is_last = (*list).last == part;
+                if i + 1 == (*part).nelts {
+                    (*part).nelts -= 1;
+                } else if i == 0 {
+                    (*part).elts = elements.add(1).cast();
+                    (*part).nelts -= 1;
+                    if is_last {
+                        (*list).nalloc -= 1;
+                    }
+                } else {
+                    let rest: *mut ngx_list_part_t = ngx::pool_new((*r).pool);
+                    if rest.is_null() {
+                        return;
+                    }
+                    (*rest).elts = elements.add(i + 1).cast();
+                    (*rest).nelts = (*part).nelts - i - 1;
+                    (*rest).next = (*part).next;
+                    (*part).nelts = i;
+                    (*part).next = rest;
+                    if is_last {
+                        (*list).last = rest;
+                        (*list).nalloc -= i + 1;
+                    }
+                }
+            }
+            part = (*part).next;
+        }
+    }
+}
+
+/// The request's header as the client sent it.
+#[no_mangle]
+pub extern "C" fn spacer_req_raw_header(no_request_line: bool, out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: a live main request; nginx parsed the header in place and kept the buffers.
+        unsafe {
+            let r = (*ctx.r).main;
+            if !(*r).stream.is_null() {
+                return error(RAISE, format_args!("http2 requests not supported yet"));
+            }
+            let text = super::scratch();
+            text.extend_from_slice(ngx::bytes((*r).request_line));
+            if (*r).http_version >= NGX_HTTP_VERSION_10 as ngx_uint_t {
+                text.extend_from_slice(b"\r\n");
+            }
+            if no_request_line {
+                text.clear();
+            }
+            collect_raw(r, text);
+            out.set(text);
+        }
+        OK
+    })
+}
+
+/// nginx overwrites the separators in the buffers, so the lines are put together from their parsed parts.
+unsafe fn collect_raw(r: Request, text: &mut Vec<u8>) {
+    // SAFETY: the caller's request is live; a parsed name is followed by what separated it from its value.
+    unsafe {
+        for header in ngx::list_items::<ngx_table_elt_t>(&mut (*r).headers_in.headers) {
+            text.extend_from_slice(ngx::bytes(header.key));
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(ngx::bytes(header.value));
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+    }
+}
+

@@ -1,0 +1,163 @@
+//! The boundary: the functions that Lua calls through FFI, one file for each area of `ngx.*`.
+//!
+//! A boundary function takes numbers and pointers with lengths, puts results where the caller said, and returns one
+//! of the statuses below. It never raises, never runs Lua and never unwinds. `build.rs` generates the declarations
+//! that Lua sees from these files.
+
+pub mod control;
+pub mod encoding;
+pub mod headers_in;
+pub mod headers_out;
+pub mod log;
+pub mod output;
+pub mod platform;
+pub mod request;
+pub mod request_body;
+pub mod subrequest;
+pub mod time;
+pub mod var;
+pub mod worker;
+
+use std::ffi::c_int;
+use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+
+use crate::ctx::{Ctx, Worker};
+use crate::phase::Phase;
+use crate::sched::{Current, Thread, Wait, CURRENT};
+
+/// Done.
+pub const OK: c_int = 0;
+/// Failed: Lua returns nil and the text of `spacer_last_error`.
+pub const FAIL: c_int = -1;
+/// Not done yet: Lua yields, and the yield returns the status.
+pub const AGAIN: c_int = -2;
+/// Misused: Lua raises the text of `spacer_last_error`.
+pub const RAISE: c_int = -3;
+/// There is no such thing: Lua returns nil.
+pub const NONE: c_int = -5;
+
+/// Bytes that the caller may read until the next boundary call.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct spacer_str {
+    pub data: *const u8,
+    pub len: usize,
+}
+
+impl spacer_str {
+    pub fn set(&mut self, bytes: &[u8]) {
+        self.data = bytes.as_ptr();
+        self.len = bytes.len();
+    }
+}
+
+static LAST_ERROR: Worker<Vec<u8>> = Worker::new(Vec::new());
+
+/// Bytes that a boundary function made and that stay until the next call that makes some.
+static SCRATCH: Worker<Vec<u8>> = Worker::new(Vec::new());
+
+/// The scratch buffer, emptied.
+///
+/// # Safety
+/// Nobody keeps a reference into it across boundary calls.
+pub unsafe fn scratch<'a>() -> &'a mut Vec<u8> {
+    // SAFETY: one thread, and the caller's promise.
+    let buffer = unsafe { &mut *SCRATCH.get() };
+    buffer.clear();
+    if buffer.capacity() > 1 << 20 {
+        buffer.shrink_to(1 << 16);
+    }
+    buffer
+}
+
+/// Keeps the error's text and gives `status` back.
+pub fn error(status: c_int, message: fmt::Arguments<'_>) -> c_int {
+    use std::io::Write as _;
+    // SAFETY: one thread, and no reference is kept.
+    let text = unsafe { &mut *LAST_ERROR.get() };
+    text.clear();
+    let _ = text.write_fmt(message);
+    status
+}
+
+/// The text of the last `FAIL` or `RAISE`.
+#[no_mangle]
+pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
+    // SAFETY: one thread; the text stays until the next error.
+    out.set(unsafe { &*LAST_ERROR.get() });
+}
+
+/// Runs a boundary function's body; a panic in it becomes a raised error.
+pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("unknown");
+        error(RAISE, format_args!("internal error: {message}"))
+    })
+}
+
+/// What runs at this moment.
+pub fn current() -> Current {
+    // SAFETY: one thread; the value is copied.
+    unsafe { *CURRENT.get() }
+}
+
+/// Runs `f` with the current request's `Ctx`, where there is one.
+pub fn with_request(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
+    boundary(|| {
+        // SAFETY: the current `Ctx` is alive while its Lua runs, and no other reference to it is in use then.
+        match unsafe { current().ctx.as_mut() } {
+            Some(ctx) => f(ctx),
+            None => error(RAISE, format_args!("no request found")),
+        }
+    })
+}
+
+/// As [`with_request`], in one of `phases` only.
+pub fn with_request_in(phases: u32, f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
+    with_request(|ctx| if current().phase.is_in(phases) { f(ctx) } else { disabled() })
+}
+
+pub fn disabled() -> c_int {
+    error(
+        RAISE,
+        format_args!("API disabled in the context of {}", current().phase.directive()),
+    )
+}
+
+/// The phases whose code may wait and make a response.
+pub const HANDLERS: u32 = Phase::Rewrite as u32 | Phase::Access as u32 | Phase::Content as u32;
+
+/// Leaves a future in the current coroutine's slot and says *again*.
+pub fn wait(future: Wait) -> c_int {
+    // SAFETY: the current thread is alive while its Lua runs.
+    match unsafe { thread() } {
+        Some(thread) => {
+            thread.wait = Some(future);
+            AGAIN
+        }
+        None => disabled(),
+    }
+}
+
+/// The current coroutine, where the phase can wait.
+///
+/// # Safety
+/// The reference isn't kept beyond the boundary call.
+pub unsafe fn thread<'a>() -> Option<&'a mut Thread> {
+    // SAFETY: the caller's promise.
+    unsafe { current().thread.as_mut() }
+}
+
+/// A boundary call's argument bytes.
+///
+/// # Safety
+/// Lua passes a pointer to `len` bytes that are anchored for the call.
+pub unsafe fn arg<'a>(data: *const u8, len: usize) -> &'a [u8] {
+    // SAFETY: the caller's promise.
+    unsafe { crate::ngx::raw_bytes(data, len) }
+}

@@ -1,0 +1,275 @@
+//! What the function platform's Lua asks of a request: which function it is for, and how it is answered.
+
+use std::ffi::c_int;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use gateway::{Answer, Method, Table};
+use nginx_sys::*;
+
+use super::encoding::spacer_pair;
+use super::{arg, error, headers_out, scratch, spacer_str, with_request, with_request_in, FAIL, HANDLERS, OK};
+use crate::conf;
+use crate::ctx::{Ctx, Worker};
+use crate::gateway::{Endpoint, Gateway, Kind, Stamp};
+use crate::ngx::{self, Request};
+
+/// The function of a request.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct spacer_route {
+    /// 200: call `function`; otherwise the status of the answer that needs none.
+    pub status: c_int,
+    pub development: bool,
+    pub project: spacer_str,
+    pub function: spacer_str,
+    /// The route as the gateway file writes it, or empty.
+    pub pattern: spacer_str,
+    /// For 204 and 405.
+    pub allow: spacer_str,
+    pub params: *const spacer_pair,
+    pub params_len: usize,
+}
+
+/// The table that the current route's strings point into: a reload must not take it away meanwhile.
+static TABLE: Worker<Option<Rc<Table>>> = Worker::new(None);
+static PARAMS: Worker<Vec<spacer_pair>> = Worker::new(Vec::new());
+
+/// Finds the function of the current request. `FAIL` when the gateway file is broken.
+#[no_mangle]
+pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live; it got here through a location with an endpoint.
+        unsafe {
+            let r = ctx.r;
+            let conf = conf::loc_conf(r);
+            let Some(endpoint) = conf.endpoint.as_ref() else {
+                return error(FAIL, format_args!("the location has no function"));
+            };
+            route.development = ngx::bytes(conf.env) == b"development";
+            route.project.set(endpoint.project.as_os_str().as_bytes());
+            route.function.set(b"");
+            route.pattern.set(b"");
+            route.allow.set(b"");
+            route.params_len = 0;
+            route.status = NGX_HTTP_OK as c_int;
+            match &endpoint.kind {
+                Kind::Function(name) => {
+                    route.function.set(name.as_bytes());
+                    note(ctx, name);
+                    OK
+                }
+                Kind::Private => private(ctx, endpoint, route),
+                Kind::Gateway(gateway) => routed(ctx, gateway, route),
+            }
+        }
+    })
+}
+
+/// Remembers the function's name for the log.
+fn note(ctx: &mut Ctx, name: &str) {
+    ctx.function.clear();
+    ctx.function.push_str(name);
+}
+
+/// `/private/NAME`: any function, for who is on this machine.
+unsafe fn private(ctx: &mut Ctx, endpoint: &Endpoint, route: &mut spacer_route) -> c_int {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        let r = ctx.r;
+        if !is_loopback(r) {
+            route.status = NGX_HTTP_FORBIDDEN as c_int;
+            return OK;
+        }
+        let path = ngx::bytes((*r).uri);
+        let name = path.strip_prefix(b"/private/").unwrap_or_default();
+        let name = name.strip_suffix(b"/").unwrap_or(name);
+        let function = std::str::from_utf8(name).ok().and_then(|name| gateway::function_name(name).ok());
+        match function {
+            Some(function) if gateway::function_file(&endpoint.project, &function).is_file() => {
+                note(ctx, &function);
+                route.function.set(ctx.function.as_bytes());
+            }
+            _ => route.status = NGX_HTTP_NOT_FOUND as c_int,
+        }
+        OK
+    }
+}
+
+unsafe fn is_loopback(r: Request) -> bool {
+    // SAFETY: the caller's request has a connection, and that an address of the family it says.
+    unsafe {
+        let address = (*(*r).connection).sockaddr;
+        match (*address).sa_family as c_int {
+            libc::AF_INET => {
+                let address = &*address.cast::<libc::sockaddr_in>();
+                u32::from_be(address.sin_addr.s_addr) >> 24 == 127
+            }
+            libc::AF_INET6 => {
+                let address = &*address.cast::<libc::sockaddr_in6>();
+                let address = std::net::Ipv6Addr::from(address.sin6_addr.s6_addr);
+                address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+            }
+            libc::AF_UNIX => true,
+            _ => false,
+        }
+    }
+}
+
+/// A request in one of the gateway's locations.
+unsafe fn routed(ctx: &mut Ctx, gateway: &Gateway, route: &mut spacer_route) -> c_int {
+    let table = match gateway.table(route.development) {
+        Ok(table) => table,
+        Err(message) => return error(FAIL, format_args!("{message}")),
+    };
+    // SAFETY: the caller's request is live; the table is kept until the next route, and so is what points into it.
+    unsafe {
+        let r = ctx.r;
+        let table = &*Rc::as_ptr((*TABLE.get()).insert(table));
+        let path = ngx::bytes((*r).uri);
+        // An encoded slash is part of a parameter, which only the path as sent can tell.
+        let found = if (*r).valid_unparsed_uri() != 0 && (*r).quoted_uri() != 0 {
+            table.find_raw(ngx::bytes((*r).unparsed_uri))
+        } else {
+            table.find(path)
+        };
+        let Some(found) = found else {
+            route.status = NGX_HTTP_NOT_FOUND as c_int;
+            return OK;
+        };
+        route.pattern.set(found.entry.path().as_bytes());
+        match found.entry.answer(method(r)) {
+            Answer::Call(id) => {
+                let name = table.function(id);
+                route.function.set(name.as_bytes());
+                note(ctx, name);
+            }
+            Answer::Options => {
+                route.status = NGX_HTTP_NO_CONTENT as c_int;
+                route.allow.set(found.entry.allow().as_bytes());
+            }
+            Answer::NotAllowed => {
+                route.status = NGX_HTTP_NOT_ALLOWED as c_int;
+                route.allow.set(found.entry.allow().as_bytes());
+            }
+        }
+        let params = &mut *PARAMS.get();
+        params.clear();
+        let text = scratch();
+        text.reserve(path.len() + (*r).unparsed_uri.len);
+        for (name, value) in found.params() {
+            let at = text.len();
+            text.extend_from_slice(&value);
+            let value = spacer_str { data: text.as_ptr().add(at), len: value.len() };
+            params.push(spacer_pair {
+                key: spacer_str { data: name.as_ptr(), len: name.len() },
+                value,
+            });
+        }
+        route.params = params.as_ptr();
+        route.params_len = params.len();
+        OK
+    }
+}
+
+unsafe fn method(r: Request) -> Option<Method> {
+    // SAFETY: the caller's request is live.
+    match unsafe { (*r).method } as u32 {
+        NGX_HTTP_GET => Some(Method::Get),
+        NGX_HTTP_HEAD => Some(Method::Head),
+        NGX_HTTP_POST => Some(Method::Post),
+        NGX_HTTP_PUT => Some(Method::Put),
+        NGX_HTTP_PATCH => Some(Method::Patch),
+        NGX_HTTP_DELETE => Some(Method::Delete),
+        NGX_HTTP_OPTIONS => Some(Method::Options),
+        _ => None,
+    }
+}
+
+/// Answers with a status and a JSON body, which gets a newline at its end; a null body is none. The response is sent
+/// when the coroutine ends.
+#[no_mangle]
+pub extern "C" fn spacer_respond(status: c_int, head: *const u8, head_len: usize, tail: *const u8, tail_len: usize) -> c_int {
+    with_request_in(HANDLERS, |ctx| {
+        // SAFETY: Lua's strings, and a live request whose header isn't sent.
+        unsafe {
+            if ctx.header_sent() {
+                return error(FAIL, format_args!("the response was already begun"));
+            }
+            let r = ctx.r;
+            let stage = ctx.output.stage();
+            stage.clear();
+            if !head.is_null() {
+                stage.extend_from_slice(arg(head, head_len));
+                stage.extend_from_slice(arg(tail, tail_len));
+                stage.push(b'\n');
+            }
+            let length = stage.len();
+            let out = &mut (*r).headers_out;
+            out.status = status as ngx_uint_t;
+            if length > 0 && !ctx.mime_set {
+                const JSON: &[u8] = b"application/json";
+                out.content_type = ngx::str_of(JSON);
+                out.content_type_len = JSON.len();
+                out.content_type_lowcase = std::ptr::null_mut();
+                ctx.mime_set = true;
+            }
+            if let Some(header) = out.content_length.as_mut() {
+                header.hash = 0;
+                out.content_length = std::ptr::null_mut();
+            }
+            out.content_length_n = length as off_t;
+            ctx.headers_set = true;
+        }
+        OK
+    })
+}
+
+/// Adds a header to the platform's own answer.
+#[no_mangle]
+pub extern "C" fn spacer_respond_allow(data: *const u8, len: usize) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's string, and a live request.
+        unsafe {
+            headers_out::set(ctx, b"Allow", Some(arg(data, len)), false);
+        }
+        OK
+    })
+}
+
+/// Whether the client sent, or is about to send, a body.
+#[no_mangle]
+pub extern "C" fn spacer_req_has_body() -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        unsafe {
+            let headers = &(*ctx.r).headers_in;
+            (headers.content_length_n > 0 || headers.chunked() != 0) as c_int
+        }
+    })
+}
+
+/// A number that changes when the file is saved; 0 when it isn't there.
+#[no_mangle]
+pub extern "C" fn spacer_file_stamp(path: *const u8, len: usize) -> f64 {
+    // SAFETY: Lua's string.
+    let path = PathBuf::from(std::ffi::OsStr::from_bytes(unsafe { arg(path, len) }));
+    Stamp::of(&path).map_or(0.0, |stamp| stamp.number())
+}
+
+/// Sixteen random bytes in hexadecimal.
+#[no_mangle]
+pub extern "C" fn spacer_random_id(out: &mut spacer_str) {
+    // SAFETY: the result is read before the next call.
+    unsafe {
+        let mut bytes = [0u8; 16];
+        libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0);
+        let text = scratch();
+        for byte in bytes {
+            text.push(b"0123456789abcdef"[(byte >> 4) as usize]);
+            text.push(b"0123456789abcdef"[(byte & 15) as usize]);
+        }
+        out.set(text);
+    }
+}

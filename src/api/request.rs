@@ -1,0 +1,157 @@
+//! `ngx.req`: method, URI, arguments and the like of the request; `ngx.ctx`'s slot.
+
+use std::ffi::c_int;
+
+use nginx_sys::*;
+
+use super::{arg, error, spacer_str, with_request, OK, RAISE};
+use crate::ngx;
+
+/// Whether Lua runs for a request here.
+#[no_mangle]
+pub extern "C" fn spacer_has_request() -> bool {
+    !super::current().ctx.is_null()
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_req_method(out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        out.set(unsafe { ngx::bytes((*ctx.r).method_name) });
+        OK
+    })
+}
+
+/// The methods by nginx's bits.
+pub const METHODS: [(u32, &[u8]); 15] = [
+    (NGX_HTTP_GET, b"GET"),
+    (NGX_HTTP_HEAD, b"HEAD"),
+    (NGX_HTTP_POST, b"POST"),
+    (NGX_HTTP_PUT, b"PUT"),
+    (NGX_HTTP_DELETE, b"DELETE"),
+    (NGX_HTTP_MKCOL, b"MKCOL"),
+    (NGX_HTTP_COPY, b"COPY"),
+    (NGX_HTTP_MOVE, b"MOVE"),
+    (NGX_HTTP_OPTIONS, b"OPTIONS"),
+    (NGX_HTTP_PROPFIND, b"PROPFIND"),
+    (NGX_HTTP_PROPPATCH, b"PROPPATCH"),
+    (NGX_HTTP_LOCK, b"LOCK"),
+    (NGX_HTTP_UNLOCK, b"UNLOCK"),
+    (NGX_HTTP_PATCH, b"PATCH"),
+    (NGX_HTTP_TRACE, b"TRACE"),
+];
+
+/// The name of a method constant.
+pub fn method_name(method: c_int) -> Option<&'static [u8]> {
+    METHODS.iter().find(|(bit, _)| *bit as c_int == method).map(|(_, name)| *name)
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_req_set_method(method: c_int) -> c_int {
+    with_request(|ctx| match method_name(method) {
+        // SAFETY: the request is live, the name static; nginx reads one byte past it, the space after a method.
+        Some(name) => unsafe {
+            (*ctx.r).method = method as ngx_uint_t;
+            match ngx::pool_concat((*ctx.r).pool, &[name, b" "]) {
+                Some(copy) => {
+                    (*ctx.r).method_name = ngx_str_t { len: name.len(), data: copy.data };
+                    OK
+                }
+                None => error(RAISE, format_args!("no memory")),
+            }
+        },
+        None => error(RAISE, format_args!("unsupported HTTP method: {method}")),
+    })
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_req_uri(out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        out.set(unsafe { ngx::bytes((*ctx.r).uri) });
+        OK
+    })
+}
+
+/// The query string, undecoded.
+#[no_mangle]
+pub extern "C" fn spacer_req_args(out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        out.set(unsafe { ngx::bytes((*ctx.r).args) });
+        OK
+    })
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_req_set_args(data: *const u8, len: usize) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's string, copied into the pool of a live request.
+        unsafe {
+            match ngx::pool_str((*ctx.r).pool, arg(data, len)) {
+                Some(copy) => {
+                    (*ctx.r).args = copy;
+                    (*ctx.r).set_valid_unparsed_uri(0);
+                    OK
+                }
+                None => error(RAISE, format_args!("no memory")),
+            }
+        }
+    })
+}
+
+/// The protocol's version as 9, 10, 11, 20 or 30.
+#[no_mangle]
+pub extern "C" fn spacer_req_http_version() -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        let version = unsafe { (*ctx.r).http_version } as c_int;
+        version / 1000 * 10 + version % 1000
+    })
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_req_start_time() -> f64 {
+    match super::current().ctx {
+        ctx if ctx.is_null() => -1.0,
+        // SAFETY: the current request is live.
+        ctx => unsafe { (*(*ctx).r).start_sec as f64 + (*(*ctx).r).start_msec as f64 / 1000.0 },
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_req_is_internal() -> c_int {
+    // SAFETY: the request is live.
+    with_request(|ctx| unsafe { (*ctx.r).internal() } as c_int)
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_is_subrequest() -> c_int {
+    // SAFETY: the request is live.
+    with_request(|ctx| unsafe { (*ctx.r).main != ctx.r } as c_int)
+}
+
+/// The number of the request's `ngx.ctx` table; 0 when it has none.
+#[no_mangle]
+pub extern "C" fn spacer_ctx_slot() -> c_int {
+    with_request(|ctx| ctx.ctx_slot)
+}
+
+/// A number for a table that becomes the request's `ngx.ctx`.
+#[no_mangle]
+pub extern "C" fn spacer_new_ctx_slot() -> c_int {
+    with_request(|ctx| {
+        if ctx.ctx_slot == 0 {
+            // SAFETY: the request's VM is alive.
+            ctx.ctx_slot = unsafe { (*ctx.vm).new_ctx_slot() };
+        }
+        ctx.ctx_slot
+    })
+}
+
+/// A number for a table that becomes a subrequest's `ngx.ctx`.
+#[no_mangle]
+pub extern "C" fn spacer_reserve_ctx_slot() -> c_int {
+    // SAFETY: the request's VM is alive.
+    with_request(|ctx| unsafe { (*ctx.vm).new_ctx_slot() })
+}

@@ -1,0 +1,67 @@
+//! `ngx.time`, `ngx.now` and their kin on nginx's cached time, and `ngx.sleep`.
+
+use std::ffi::c_int;
+
+use nginx_sys::*;
+
+use super::{scratch, spacer_str, wait, with_request_in, HANDLERS};
+use crate::ngx::{self, log_debug};
+use crate::sched::wait::{next_turn, sleep};
+
+/// Seconds since the epoch, with milliseconds.
+#[no_mangle]
+pub extern "C" fn spacer_now() -> f64 {
+    let (seconds, msec) = ngx::cached_time();
+    seconds as f64 + msec as f64 / 1000.0
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_time() -> i64 {
+    ngx::cached_time().0
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_update_time() {
+    // SAFETY: nginx's own.
+    unsafe { ngx_time_update() }
+}
+
+/// The local time (or UTC) as `yyyy-mm-dd hh:mm:ss`, or only its date.
+#[no_mangle]
+pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut spacer_str) {
+    // SAFETY: nginx fills the structure; the result is read before the next call.
+    unsafe {
+        let now = ngx::cached_time().0;
+        let offset = if utc { 0 } else { (*ngx_cached_time).gmtoff * 60 };
+        let mut tm: ngx_tm_t = std::mem::zeroed();
+        ngx_gmtime(now + offset as time_t, &mut tm);
+        let text = scratch();
+        use std::io::Write as _;
+        let _ = write!(text, "{:04}-{:02}-{:02}", tm.tm_year, tm.tm_mon, tm.tm_mday);
+        if !date_only {
+            let _ = write!(text, " {:02}:{:02}:{:02}", tm.tm_hour, tm.tm_min, tm.tm_sec);
+        }
+        out.set(text);
+    }
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
+    with_request_in(HANDLERS, |ctx| {
+        let msec = (seconds * 1000.0) as u64;
+        let r = ctx.r;
+        // SAFETY: the request is live, now and when its thread's future is polled.
+        unsafe { log_debug!(r, "lua ready to sleep for {msec} ms") };
+        if msec == 0 {
+            return wait(Box::pin(next_turn()));
+        }
+        wait(Box::pin(async move {
+            let status = sleep(msec).await;
+            // SAFETY: as above.
+            unsafe {
+                log_debug!(r, "lua sleep timer expired: \"{}?{}\"", ngx::text((*r).uri), ngx::text((*r).args))
+            };
+            status
+        }))
+    })
+}

@@ -1,0 +1,204 @@
+//! `ngx.var`: nginx's variables. A name is looked up once; Lua keeps the handle.
+
+use std::collections::HashMap;
+use std::ffi::c_int;
+
+use nginx_sys::*;
+
+use super::{arg, error, spacer_str, with_request, NONE, OK, RAISE};
+use crate::ctx::Worker;
+use crate::ngx::{self, Request};
+
+/// Handle to name, in lower case, with its hash. Handles are small numbers that stay valid for the process.
+static NAMES: Worker<Vec<(Vec<u8>, ngx_uint_t)>> = Worker::new(Vec::new());
+static HANDLES: Worker<Option<HashMap<Vec<u8>, c_int>>> = Worker::new(None);
+
+/// Names made up at run time, `ngx.var["arg_" .. x]` say, must not fill the memory.
+const HANDLES_MAX: usize = 4096;
+
+/// The handle for a variable's name; `NONE` when there are too many, and the name must be passed each time.
+#[no_mangle]
+pub extern "C" fn spacer_var_handle(name: *const u8, len: usize) -> c_int {
+    // SAFETY: Lua's string; one thread.
+    unsafe {
+        let name = arg(name, len).to_ascii_lowercase();
+        let handles = (*HANDLES.get()).get_or_insert_with(HashMap::new);
+        if let Some(&handle) = handles.get(&name) {
+            return handle;
+        }
+        let names = &mut *NAMES.get();
+        if names.len() >= HANDLES_MAX {
+            return NONE;
+        }
+        let handle = names.len() as c_int;
+        let hash = ngx::hash_key(&name);
+        names.push((name.clone(), hash));
+        handles.insert(name, handle);
+        handle
+    }
+}
+
+/// The variable of a handle.
+#[no_mangle]
+pub extern "C" fn spacer_var_get(handle: c_int, out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: handles come from `spacer_var_handle`; the request is live.
+        unsafe {
+            let names = &*NAMES.get();
+            match names.get(handle as usize) {
+                Some((name, hash)) => read(ctx.r, name, *hash, out),
+                None => NONE,
+            }
+        }
+    })
+}
+
+/// A variable by its name.
+#[no_mangle]
+pub extern "C" fn spacer_var_get_by_name(name: *const u8, len: usize, out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's string; the request is live.
+        unsafe {
+            let name = arg(name, len).to_ascii_lowercase();
+            read(ctx.r, &name, ngx::hash_key(&name), out)
+        }
+    })
+}
+
+/// A capture of the last regular expression that nginx matched: `ngx.var[1]`.
+#[no_mangle]
+pub extern "C" fn spacer_var_capture(index: c_int, out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: nginx keeps `ncaptures` offsets into `captures_data`.
+        unsafe {
+            let r = &*ctx.r;
+            let at = index.max(0) as usize * 2;
+            if index <= 0 || at >= r.ncaptures || r.captures.is_null() || r.captures_data.is_null() {
+                return NONE;
+            }
+            let (from, to) = (*r.captures.add(at), *r.captures.add(at + 1));
+            if from < 0 || to < from {
+                return NONE;
+            }
+            out.set(ngx::raw_bytes(r.captures_data.add(from as usize), (to - from) as usize));
+            OK
+        }
+    })
+}
+
+unsafe fn read(r: Request, name: &[u8], hash: ngx_uint_t, out: &mut spacer_str) -> c_int {
+    let mut name = ngx::str_of(name);
+    // SAFETY: the caller's request is live.
+    unsafe {
+        let value = ngx_http_get_variable(r, &mut name, hash);
+        match value.as_ref() {
+            Some(value) if value.not_found() == 0 => {
+                out.set(value.as_bytes());
+                OK
+            }
+            _ => NONE,
+        }
+    }
+}
+
+/// Assigns a variable; a null value makes it empty, as `nil` does.
+#[no_mangle]
+pub extern "C" fn spacer_var_set(
+    name: *const u8,
+    name_len: usize,
+    value: *const u8,
+    value_len: usize,
+) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's strings, and a live request.
+        unsafe {
+            let name = arg(name, name_len);
+            let value = if value.is_null() { None } else { Some(arg(value, value_len)) };
+            match assign(ctx.r, name, value) {
+                Ok(()) => OK,
+                Err(Refused::NotChangeable) => {
+                    error(RAISE, format_args!("variable \"{}\" not changeable", ngx::Text(name)))
+                }
+                Err(Refused::NotAssignable) => error(
+                    RAISE,
+                    format_args!("variable \"{}\" cannot be assigned a value", ngx::Text(name)),
+                ),
+                Err(Refused::Undefined) => {
+                    let name = ngx::Text(name);
+                    error(
+                        RAISE,
+                        format_args!(
+                            "variable \"{name}\" not found for writing; maybe it is a built-in variable that is \
+                             not changeable or you forgot to use \"set ${name} '';\" in the config file to define \
+                             it first"
+                        ),
+                    )
+                }
+                Err(Refused::NoMemory) => error(RAISE, format_args!("no memory")),
+            }
+        }
+    })
+}
+
+pub enum Refused {
+    NotChangeable,
+    NotAssignable,
+    Undefined,
+    NoMemory,
+}
+
+/// Assigns a variable of a request.
+///
+/// # Safety
+/// `r` is live.
+pub unsafe fn assign(r: Request, name: &[u8], value: Option<&[u8]>) -> Result<(), Refused> {
+    // SAFETY: the variables' hash belongs to the configuration, and the value is copied into the request's pool.
+    unsafe {
+        let lower = name.to_ascii_lowercase();
+        let core: &mut ngx_http_core_main_conf_t =
+            ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+        let found = ngx_hash_find(
+            &mut core.variables_hash,
+            ngx::hash_key(&lower),
+            lower.as_ptr().cast_mut(),
+            lower.len(),
+        )
+        .cast::<ngx_http_variable_t>();
+        let variable = found.as_ref().ok_or(Refused::Undefined)?;
+        if variable.flags & NGX_HTTP_VAR_CHANGEABLE as ngx_uint_t == 0 {
+            return Err(Refused::NotChangeable);
+        }
+        let mut new: ngx_http_variable_value_t = std::mem::zeroed();
+        match value {
+            Some(value) => {
+                let copy = ngx::pool_str((*r).pool, value).ok_or(Refused::NoMemory)?;
+                new.set_valid(1);
+                new.data = copy.data;
+                new.set_len(copy.len as _);
+            }
+            None => new.set_not_found(1),
+        }
+        if let Some(set) = variable.set_handler {
+            let value: *mut ngx_http_variable_value_t = ngx::pool_new((*r).pool);
+            if value.is_null() {
+                return Err(Refused::NoMemory);
+            }
+            new.set_valid(1);
+            if new.data.is_null() {
+                new.set_not_found(0);
+                new.data = c"".as_ptr().cast_mut().cast();
+            }
+            *value = new;
+            set(r, value, variable.data);
+            return Ok(());
+        }
+        if variable.flags & NGX_HTTP_VAR_INDEXED as ngx_uint_t != 0 {
+            if value.is_none() {
+                new.set_valid(0);
+            }
+            *(*r).variables.add(variable.index) = new;
+            return Ok(());
+        }
+        Err(Refused::NotAssignable)
+    }
+}

@@ -1,0 +1,88 @@
+//! The content phase: `content_by_lua*` and the function platform's locations.
+
+use nginx_sys::*;
+
+use super::{guard, settle, start, Phase};
+use crate::conf;
+use crate::ctx::{self, Ctx};
+use crate::ngx::{self, log_debug, Request};
+use crate::sched::Outcome;
+
+pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
+    // SAFETY: nginx calls this with a live request.
+    unsafe {
+        let log = (*(*r).connection).log;
+        guard(log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
+            log_debug!(r, "lua content handler, uri:\"{}\" c:{}", ngx::text((*r).uri), (*(*r).main).count());
+            let Some(ctx) = ctx::get_or_create(r) else {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+            };
+            begin(ctx)
+        })
+    }
+}
+
+/// Reads the body first where that is asked for, then runs the code.
+unsafe fn begin(ctx: &mut Ctx) -> ngx_int_t {
+    // SAFETY: the request is live.
+    unsafe {
+        let r = ctx.r;
+        let conf = conf::loc_conf(r);
+        if conf.need_request_body != 0 && conf.endpoint.is_null() && !ctx.body_read {
+            return match super::rewrite::read_body_first(ctx, body_read) {
+                Some(rc) => rc,
+                None => run(ctx),
+            };
+        }
+        run(ctx)
+    }
+}
+
+unsafe extern "C" fn body_read(r: Request) {
+    // SAFETY: nginx calls this with the request whose body it has read.
+    unsafe {
+        let Some(ctx) = ctx::get(r) else { return };
+        ctx.body_read = true;
+        if ctx.waiting_body {
+            ctx.waiting_body = false;
+            let rc = run(ctx);
+            ngx_http_finalize_request(r, rc);
+        } else {
+            (*(*r).main).set_count((*(*r).main).count() - 1);
+        }
+    }
+}
+
+unsafe fn run(ctx: &mut Ctx) -> ngx_int_t {
+    // SAFETY: the request is live.
+    unsafe {
+        let r = ctx.r;
+        let conf = conf::loc_conf(r);
+        ctx.entered_content = true;
+        (*r).read_event_handler = Some(ngx_http_block_reading);
+        let outcome = if !conf.endpoint.is_null() {
+            crate::function::start(ctx)
+        } else if let Some(code) = conf.content.as_ref() {
+            start(ctx, Phase::Content, code)
+        } else {
+            return ngx::DECLINED;
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(status) => return status,
+        };
+        conclude(ctx, outcome)
+    }
+}
+
+/// What the handler returns: the final status, or `NGX_DONE` with the request held while the code waits.
+unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
+    // SAFETY: the request is live.
+    unsafe {
+        let r = ctx.r;
+        settle(ctx, outcome).unwrap_or_else(|| {
+            ngx::hold(r);
+            ngx::DONE
+        })
+    }
+}

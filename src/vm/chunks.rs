@@ -1,0 +1,147 @@
+//! Compiled chunks: a directive's Lua is compiled when it is first run, and kept by reference in the VM's registry.
+
+use std::ffi::{c_int, CString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use mlua::ffi as lua;
+use nginx_sys::*;
+
+use super::{string_at, Vm};
+use crate::conf::code::{Code, Source};
+use crate::ngx::{self, Request};
+
+/// Why a chunk isn't there.
+pub enum Error {
+    /// The file can't be opened: the request is answered 404.
+    NotFound(String),
+    /// It can't be read or compiled.
+    Broken(Vec<u8>),
+}
+
+impl Vm {
+    /// Pushes the chunk's function on the stack of `l`, one of this VM's coroutines. `cached` says whether what was
+    /// compiled before is used and what is compiled is kept.
+    pub fn push_code(
+        &mut self,
+        l: *mut lua::lua_State,
+        code: &Code,
+        r: Option<Request>,
+        cached: bool,
+    ) -> Result<(), Error> {
+        if let (true, Some(reference)) = (cached, code.compiled.get()) {
+            push_reference(l, reference);
+            return Ok(());
+        }
+        match &code.source {
+            Source::Inline { text, chunk_name } => {
+                let function = self.compile(text, chunk_name).map_err(|message| {
+                    Error::Broken([b"failed to load inlined Lua code: ", &message[..]].concat())
+                })?;
+                push_reference(l, function);
+                self.keep_or_drop(function, cached, |reference| code.compiled.set(Some(reference)));
+                Ok(())
+            }
+            Source::File(value) => {
+                let path = file_path(value, r).map_err(Error::Broken)?;
+                let key = path.as_os_str().as_bytes();
+                if let (true, Some(&reference)) = (cached, self.files.get(key)) {
+                    push_reference(l, reference);
+                    return Ok(());
+                }
+                let function = self.compile_file(&path)?;
+                push_reference(l, function);
+                if cached {
+                    self.files.insert(key.to_vec(), function);
+                    if value.lengths.is_null() {
+                        code.compiled.set(Some(function));
+                    }
+                } else {
+                    self.keep_or_drop(function, false, |_| {});
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn keep_or_drop(&self, reference: c_int, keep: bool, then: impl FnOnce(c_int)) {
+        if keep {
+            then(reference);
+        } else {
+            // SAFETY: the reference was made in this VM's registry.
+            unsafe { lua::luaL_unref(self.l, lua::LUA_REGISTRYINDEX, reference) }
+        }
+    }
+
+    fn compile_file(&mut self, path: &Path) -> Result<c_int, Error> {
+        let shown = path.display();
+        let text = std::fs::read(path).map_err(|error| {
+            let message = format!("cannot open {shown} ({error})");
+            match error.kind() {
+                std::io::ErrorKind::NotFound => Error::NotFound(message),
+                _ => Error::Broken(message.into_bytes()),
+            }
+        })?;
+        let mut name = b"@".to_vec();
+        name.extend_from_slice(path.as_os_str().as_bytes());
+        let name = CString::new(name).map_err(|_| Error::Broken(b"a path with a NUL byte".to_vec()))?;
+        self.compile(without_shebang(&text), &name).map_err(|message| {
+            Error::Broken([format!("failed to load external Lua file \"{shown}\": ").as_bytes(), &message].concat())
+        })
+    }
+
+    /// Compiles `text` to a reference in the registry, or to the compiler's message.
+    fn compile(&mut self, text: &[u8], name: &CString) -> Result<c_int, Vec<u8>> {
+        // SAFETY: loading is protected, and the stack is as before afterwards.
+        unsafe {
+            let l = self.l;
+            let status = lua::luaL_loadbuffer(l, text.as_ptr().cast(), text.len(), name.as_ptr());
+            if status != lua::LUA_OK {
+                let message = string_at(l, -1).to_vec();
+                lua::lua_settop(l, -2);
+                return Err(message);
+            }
+            Ok(lua::luaL_ref(l, lua::LUA_REGISTRYINDEX))
+        }
+    }
+}
+
+/// Pushes what a reference in the registry stands for.
+pub fn push_reference(l: *mut lua::lua_State, reference: c_int) {
+    // SAFETY: reading the registry by number can't raise, and a coroutine's empty stack has room.
+    unsafe {
+        lua::lua_rawgeti(l, lua::LUA_REGISTRYINDEX, reference as _);
+    }
+}
+
+/// A first line that starts with `#` is for the shell.
+fn without_shebang(text: &[u8]) -> &[u8] {
+    if text.first() != Some(&b'#') {
+        return text;
+    }
+    let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
+    &text[end..]
+}
+
+/// The path of a `_by_lua_file`, with variables resolved, relative to nginx's prefix.
+fn file_path(value: &ngx_http_complex_value_t, r: Option<Request>) -> Result<PathBuf, Vec<u8>> {
+    // SAFETY: a value without variables is its text; one with variables is only evaluated with a live request.
+    unsafe {
+        let mut text = value.value;
+        if !value.lengths.is_null() {
+            let Some(r) = r else {
+                return Err(b"variables can't be used in the path of a file that runs without a request".to_vec());
+            };
+            if ngx_http_complex_value(r, ptr_mut(value), &mut text) != ngx::OK {
+                return Err(b"the path of the Lua file can't be evaluated".to_vec());
+            }
+        }
+        let prefix = ngx::bytes((*ngx_cycle).prefix);
+        let path = Path::new(std::ffi::OsStr::from_bytes(ngx::bytes(text)));
+        Ok(Path::new(std::ffi::OsStr::from_bytes(prefix)).join(path))
+    }
+}
+
+fn ptr_mut<T>(value: &T) -> *mut T {
+    std::ptr::from_ref(value).cast_mut()
+}
