@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use nginx_sys::*;
 
+use crate::api::body_filter::BodyFilter;
 use crate::api::output::Output;
 use crate::api::subrequest::Batch;
 use crate::api::request_body::{BodyBuilder, BodyRead};
@@ -41,6 +42,10 @@ pub struct Ctx {
     /// Threads whose wait is over, to be resumed by the request's write handler.
     pub ready: Vec<*mut Thread>,
     pub end: Option<End>,
+    /// The status that `ngx.exit` was called with last.
+    pub exit_status: Option<ngx_int_t>,
+    /// What a Lua body filter has been given, and whether it has seen the end.
+    pub body_filter: BodyFilter,
     pub output: Output,
     /// The number of the request's `ngx.ctx` table; 0 when there is none.
     pub ctx_slot: c_int,
@@ -116,7 +121,8 @@ unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
     // SAFETY: the clean-up runs before the request's memory goes away.
     unsafe {
         let (vm, owns_vm) = vm_for(r)?;
-        let cleanup = ngx_http_cleanup_add(r, 0);
+        // The pool's clean-up rather than the request's: the log phase comes between the two.
+        let cleanup = ngx_pool_cleanup_add((*r).pool, 0);
         if cleanup.is_null() {
             return None;
         }
@@ -173,6 +179,8 @@ impl Ctx {
             entry: None,
             ready: Vec::new(),
             end: None,
+            exit_status: None,
+            body_filter: BodyFilter::new(),
             output: Output::new(),
             ctx_slot: 0,
             mime_set: false,

@@ -27,6 +27,8 @@ local function decode(data, len, max, t)
     local truncated
     if n < 0 then
         n, truncated = -1 - n, "truncated"
+        local text = "lua hit query args limit " .. max
+        C.spacer_debug(text, #text)
     end
     for i = 0, n - 1 do
         local pair = buffer[i]
@@ -138,7 +140,9 @@ function _M.install(ngx)
         if max ~= nil and type(max) ~= "number" then
             bad_argument(1, "get_post_args", "number expected, got " .. type(max))
         end
-        check(C.spacer_has_request() and 0 or C.spacer_req_args(out))
+        if check(C.spacer_req_body_state()) == 0 then
+            error("no request body found; maybe you should turn on lua_need_request_body?", 2)
+        end
         if ngx.req.get_body_file() then
             return nil, "request body in temp file not supported"
         end

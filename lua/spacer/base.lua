@@ -9,6 +9,7 @@ local C = ffi.C
 local ffi_string = ffi.string
 local error = error
 local yield = coroutine.yield
+local getinfo = debug.getinfo
 
 local _M = {
     C = C,
@@ -69,9 +70,10 @@ function _M.check(rc)
     return rc
 end
 
---- "bad argument #1 to 'sleep' (number expected, got nil)"
-function _M.bad_argument(n, name, message)
-    error("bad argument #" .. n .. " to '" .. name .. "' (" .. message .. ")", 3)
+--- Raises "bad argument #1 to 'sleep' (number expected, got nil)", with the name that the function was called by.
+function _M.bad_argument(n, _, message)
+    local info = getinfo(2, "n")
+    error("bad argument #" .. n .. " to '" .. (info and info.name or "?") .. "' (" .. message .. ")", 3)
 end
 
 return _M

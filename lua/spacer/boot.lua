@@ -2,7 +2,7 @@
 
 local base = require "spacer.base"
 local C, check, out, out_string = base.C, base.check, base.out, base.out_string
-local rawset, rawget, type, error, setmetatable, tonumber = rawset, rawget, type, error, setmetatable, tonumber
+local rawset, type, error, setmetatable, tonumber = rawset, type, error, setmetatable, tonumber
 
 local ngx = require "spacer.constants"
 ngx.null = require "cjson".null
@@ -15,6 +15,7 @@ require("spacer.args").install(ngx)
 require "spacer.request"(ngx)
 require "spacer.time"(ngx)
 require "spacer.capture"(ngx)
+require("spacer.body_filter")(ngx)
 require "spacer.coroutines"
 
 -- ngx.ctx tables, by the number that each request holds.
@@ -115,6 +116,6 @@ require "spacer.globals"
 
 return {
     ctx_tables = ctx_tables,
+    wait = base.WAIT,
     dispatch = require("spacer.function").dispatch,
-    ngx = rawget(_G, "ngx"),
 }

@@ -8,11 +8,12 @@ local co_create, co_resume, co_yield, co_status =
     coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
 
 -- Passes waiting on, until the coroutine yields for its resumer, returns or fails.
-local function settle(co, ok, first, ...)
+local function settle(co, ...)
+    local ok, first = ...
     if ok and first == WAIT and co_status(co) == "suspended" then
         return settle(co, co_resume(co, co_yield(WAIT)))
     end
-    return ok, first, ...
+    return ...
 end
 
 local function resume(co, ...)

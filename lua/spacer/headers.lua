@@ -54,7 +54,7 @@ local function to_table(array, n)
     return t
 end
 
-local function get_headers(count, fill, max, raw)
+local function get_headers(what, count, fill, max, raw)
     if max == nil then
         max = 100
     elseif type(max) ~= "number" then
@@ -66,6 +66,8 @@ local function get_headers(count, fill, max, raw)
     local array = reserve(n)
     n = fill(array, room, raw == true)
     if max > 0 and n > max then
+        local text = "lua exceeding " .. what .. " header limit " .. (max + 1) .. " > " .. max
+        C.spacer_debug(text, #text)
         n, truncated = max, "truncated"
     end
     local t = to_table(array, n)
@@ -124,11 +126,11 @@ return function(ngx)
     })
 
     function ngx.resp.get_headers(max, raw)
-        return get_headers(C.spacer_count_headers, C.spacer_get_headers, max, raw)
+        return get_headers("response", C.spacer_count_headers, C.spacer_get_headers, max, raw)
     end
 
     function ngx.req.get_headers(max, raw)
-        return get_headers(C.spacer_req_count_headers, C.spacer_req_get_headers, max, raw)
+        return get_headers("request", C.spacer_req_count_headers, C.spacer_req_get_headers, max, raw)
     end
 
     local function set_header(name, value)
@@ -136,15 +138,14 @@ return function(ngx)
             error("bad 'name' argument: string expected, got nil", 3)
         end
         name = tostring(name)
-        if type(value) == "table" and #value == 0 then
-            error("bad 'value' argument: non-empty table expected", 3)
-        end
         return result(assign(C.spacer_req_set_header, name, value))
     end
 
     function ngx.req.set_header(name, value)
-        if value == nil then
-            error("bad 'value' argument: string or table expected, got nil", 2)
+        if value == nil and name ~= nil then
+            name = tostring(name)
+            check(C.spacer_req_set_header(name, #name, nil, 0, false))
+            return
         end
         set_header(name, value)
     end

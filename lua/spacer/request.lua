@@ -128,11 +128,11 @@ return function(ngx)
         local size = ...
         if size ~= nil then
             size = tonumber(size) or bad_argument(1, "init_body", "number expected, got " .. type(size))
-            if size <= 0 then
+            if size < 0 then
                 error("bad size argument: " .. size, 2)
             end
         end
-        check(C.spacer_req_init_body(size or 0))
+        check(C.spacer_req_init_body(size or -1))
     end
 
     function req.append_body(...)

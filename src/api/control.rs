@@ -53,7 +53,9 @@ pub extern "C" fn spacer_exit(status: c_int) -> c_int {
             log_debug!(r, "lua exit with code {status}");
         }
         let rc = end(ctx, End::Exit(status));
+        ctx.exit_status = Some(status);
         if super::current().thread.is_null() {
+            ctx.end = None;
             OK
         } else {
             rc
@@ -114,7 +116,13 @@ unsafe fn split_uri(ctx: &Ctx, text: &[u8]) -> Result<(ngx_str_t, ngx_str_t), c_
             return Err(error(RAISE, format_args!("no memory")));
         };
         let mut args = ngx::str_of(b"");
-        if text[0] != b'@' {
+        if text[0] == b'@' {
+            // A named location has no arguments.
+            if let Some(at) = text.iter().position(|&byte| byte == b'?') {
+                args = ngx_str_t { len: uri.len - at - 1, data: uri.data.add(at + 1) };
+                uri.len = at;
+            }
+        } else {
             let mut flags = NGX_HTTP_LOG_UNSAFE as ngx_uint_t;
             if ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut args, &mut flags) != ngx::OK {
                 return Err(error(RAISE, format_args!("unsafe uri")));

@@ -115,8 +115,8 @@ pub struct spacer_pair {
     pub value: spacer_str,
 }
 
-/// Splits a query into decoded pairs, at most `max` of them. Returns their number, or -1 - number when there were
-/// more. Pairs with an empty key are left out.
+/// Splits a query into decoded pairs. Its first `max` parts are looked at; those with an empty key are left out.
+/// Returns the number of pairs, or -1 - number when there were more parts.
 #[no_mangle]
 pub extern "C" fn spacer_decode_args(
     data: *const u8,
@@ -131,7 +131,10 @@ pub extern "C" fn spacer_decode_args(
         let text = scratch();
         text.reserve(query.len() + 1);
         let mut n = 0;
-        for part in query.split(|&byte| byte == b'&') {
+        for (i, part) in query.split(|&byte| byte == b'&').enumerate() {
+            if i == max {
+                return -1 - n as c_int;
+            }
             let (key, value) = match part.iter().position(|&byte| byte == b'=') {
                 Some(at) => (&part[..at], Some(&part[at + 1..])),
                 None => (part, None),
@@ -141,9 +144,6 @@ pub extern "C" fn spacer_decode_args(
             let key_len = text.len() - from;
             if key_len == 0 {
                 continue;
-            }
-            if n == max {
-                return -1 - n as c_int;
             }
             let pair = &mut *pairs.add(n);
             pair.key.data = text.as_ptr().add(from);

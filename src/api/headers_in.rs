@@ -163,7 +163,8 @@ unsafe fn note(r: Request, known: &ngx_http_header_t, lower: &[u8], header: *mut
         let headers = &mut (*r).headers_in;
         if lower == b"host" {
             headers.host = header;
-            headers.server = (*header).value;
+            headers.server = server_name(r, (*header).value);
+            forget_host_variable(r);
             return;
         }
         if let Some(handler) = known.handler {
@@ -193,6 +194,34 @@ unsafe fn note(r: Request, known: &ngx_http_header_t, lower: &[u8], header: *mut
     }
 }
 
+/// The host that a `Host` header names: in lower case, without the port.
+unsafe fn server_name(r: Request, value: ngx_str_t) -> ngx_str_t {
+    // SAFETY: the caller's request is live, and the value is its header's.
+    unsafe {
+        let host = ngx::bytes(value).to_ascii_lowercase();
+        let end = match host.iter().rposition(|&byte| byte == b':') {
+            Some(at) if !host[at..].contains(&b']') => at,
+            _ => host.len(),
+        };
+        ngx::pool_str((*r).pool, &host[..end]).unwrap_or(value)
+    }
+}
+
+/// `$host` may have been evaluated already.
+unsafe fn forget_host_variable(r: Request) {
+    // SAFETY: the caller's request has its configuration, and a value for each indexed variable.
+    unsafe {
+        let core: &ngx_http_core_main_conf_t =
+            ngx::module_conf((*r).main_conf, &*ptr::addr_of!(ngx_http_core_module));
+        let indexed = core.variables.as_slice::<ngx_http_variable_t>();
+        if let Some(index) = indexed.iter().position(|variable| ngx::bytes(variable.name) == b"host") {
+            let value = &mut *(*r).variables.add(index);
+            value.set_valid(0);
+            value.set_not_found(0);
+        }
+    }
+}
+
 unsafe fn ngx_atotm(data: *mut u8, len: usize) -> time_t {
     // SAFETY: the header's value.
     unsafe { ngx_atoi(data, len) as time_t }
@@ -209,6 +238,7 @@ unsafe fn remove(r: Request, lower: &[u8]) {
         if (*list).part.next.is_null() {
             (*list).last = part;
         }
+        let mut previous: *mut ngx_list_part_t = ptr::null_mut();
         while !part.is_null() {
             let mut i = 0;
             while i < (*part).nelts {
@@ -241,6 +271,16 @@ unsafe fn remove(r: Request, lower: &[u8]) {
                         (*list).nalloc -= i + 1;
                     }
                 }
+            }
+            // nginx's loops take it that every part but the first has elements.
+            if (*part).nelts == 0 && !previous.is_null() {
+                (*previous).next = (*part).next;
+                if (*list).last == part {
+                    (*list).last = previous;
+                    (*list).nalloc = (*previous).nelts;
+                }
+            } else {
+                previous = part;
             }
             part = (*part).next;
         }

@@ -377,6 +377,18 @@ pub extern "C" fn spacer_get_header(
                 (*values).set(content_type(r));
                 return 1;
             }
+            if lower == b"transfer-encoding" && (*r).chunked() != 0 {
+                (*values).set(b"chunked");
+                return 1;
+            }
+            if lower == b"last-modified" && out.last_modified.is_null() && out.last_modified_time != -1 {
+                let text = super::scratch();
+                text.resize(64, 0);
+                let end = ngx_http_time(text.as_mut_ptr(), out.last_modified_time);
+                text.truncate(end.offset_from(text.as_ptr()) as usize);
+                (*values).set(text);
+                return 1;
+            }
             if lower == b"content-length" && out.content_length.is_null() {
                 if out.content_length_n < 0 {
                     return NONE;

@@ -30,6 +30,17 @@ pub extern "C" fn spacer_log(level: c_int, data: *const u8, len: usize) {
     unsafe { ngx::log_parts(level as u32, log(), &[b"[lua] ", arg(data, len)]) }
 }
 
+/// A line at `debug_http`, for what the public interface logs there.
+#[no_mangle]
+pub extern "C" fn spacer_debug(data: *const u8, len: usize) {
+    // SAFETY: the current request is alive; Lua's string.
+    unsafe {
+        if let Some(ctx) = current().ctx.as_ref() {
+            ngx::log_debug!(ctx.r, "{}", ngx::Text(arg(data, len)));
+        }
+    }
+}
+
 /// A line without the `[lua]` in front.
 #[no_mangle]
 pub extern "C" fn spacer_log_plain(level: c_int, data: *const u8, len: usize) {

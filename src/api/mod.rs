@@ -4,6 +4,7 @@
 //! of the statuses below. It never raises, never runs Lua and never unwinds. `build.rs` generates the declarations
 //! that Lua sees from these files.
 
+pub mod body_filter;
 pub mod control;
 pub mod encoding;
 pub mod headers_in;

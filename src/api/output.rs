@@ -7,7 +7,7 @@
 use std::ffi::c_int;
 use std::io::Write as _;
 use std::ptr;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use nginx_sys::*;
 
@@ -37,7 +37,7 @@ pub struct Output {
     buffering: bool,
     failed: bool,
     /// `ngx.flush(true)` waits for the client to take everything.
-    flush_waker: Option<Waker>,
+    flushing: bool,
 }
 
 impl Output {
@@ -51,7 +51,7 @@ impl Output {
             eof: false,
             buffering: false,
             failed: false,
-            flush_waker: None,
+            flushing: false,
         }
     }
 
@@ -139,9 +139,11 @@ unsafe fn clear_length(r: ngx::Request) {
 }
 
 unsafe fn transmit_header(ctx: &mut Ctx) -> ngx_int_t {
-    ctx.output.header_sent = true;
     // SAFETY: the request is live.
-    unsafe { ngx_http_send_header(ctx.r) }
+    let rc = unsafe { ngx_http_send_header(ctx.r) };
+    // Only now: a header filter may still change the header.
+    ctx.output.header_sent = true;
+    rc
 }
 
 /// Hands what is staged to nginx's filters.
@@ -319,7 +321,7 @@ fn perform(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
 
 /// After a print: sends the header if it isn't, and hands on a full stage.
 fn commit(ctx: &mut Ctx) -> c_int {
-    if ctx.output.buffering || (ctx.output.stage.len() < STAGE_MAX && ctx.header_sent()) {
+    if ctx.output.stage.len() < STAGE_MAX && ctx.header_sent() {
         return OK;
     }
     perform(ctx, |ctx| {
@@ -333,7 +335,13 @@ fn commit(ctx: &mut Ctx) -> c_int {
             if (*ctx.r).header_only() != 0 {
                 ctx.output.eof = true;
                 ctx.output.stage.clear();
+                if ctx.output.buffering {
+                    transmit_header(ctx);
+                }
                 return OK;
+            }
+            if ctx.output.buffering {
+                log_debug!(ctx.r, "lua buffering output bufs for the HTTP 1.0 request");
             }
             if ctx.output.stage.len() >= STAGE_MAX && hand_over(ctx) == ngx::ERROR {
                 return filter_error();
@@ -520,7 +528,7 @@ fn is_flushed(ctx: &Ctx) -> bool {
 /// Waits until the client has taken everything; `first` says that the flush itself is still to be done.
 fn wait_flushed(ctx: &mut Ctx, mut first: bool) -> c_int {
     let ctx: *mut Ctx = ctx;
-    wait(Box::pin(std::future::poll_fn(move |context| {
+    wait(Box::pin(std::future::poll_fn(move |_| {
         // SAFETY: the future belongs to a thread of this `Ctx`.
         let ctx = unsafe { &mut *ctx };
         if std::mem::take(&mut first) {
@@ -542,7 +550,13 @@ fn wait_flushed(ctx: &mut Ctx, mut first: bool) -> c_int {
             if is_flushed(ctx) {
                 return Poll::Ready(OK);
             }
-            ctx.output.flush_waker = Some(context.waker().clone());
+            log_debug!(
+                ctx.r,
+                "lua flush requires waiting: buffered 0x{:x}, delayed:{}",
+                (*connection).buffered(),
+                (*(*connection).write).delayed()
+            );
+            ctx.output.flushing = true;
             let core = core_loc_conf(ctx.r);
             let event = (*connection).write;
             if (*event).delayed() == 0 {
@@ -561,7 +575,7 @@ unsafe fn core_loc_conf<'a>(r: ngx::Request) -> &'a ngx_http_core_loc_conf_t {
     unsafe { ngx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module)) }
 }
 
-/// The connection can be written, or its timer went off: sends on and wakes who waits in `ngx.flush(true)`.
+/// The connection can be written, or its timer went off: sends on, and wakes who waits in `ngx.flush(true)`.
 pub unsafe fn write_event(ctx: &mut Ctx) {
     // SAFETY: nginx called the write handler of a live request.
     unsafe {
@@ -573,28 +587,32 @@ pub unsafe fn write_event(ctx: &mut Ctx) {
                 log_timeout(connection);
                 (*connection).set_timedout(1);
             } else {
+                // `limit_rate` has let enough time pass.
                 (*event).set_timedout(0);
                 (*event).set_delayed(0);
             }
-        } else if !is_flushed(ctx) && (*event).ready() != 0 {
+        }
+        if (*event).timedout() == 0 && (*event).ready() != 0 && !is_flushed(ctx) {
             ngx_http_output_filter(r, ptr::null_mut());
         }
-        let done = is_flushed(ctx) || (*connection).timedout() != 0 || (*connection).error() != 0;
-        if done && (*event).timer_set() != 0 && ctx.output.flush_waker.is_some() {
-            ngx_del_timer(event);
+        if !ctx.output.flushing {
+            return;
         }
-        if done {
-            if let Some(waker) = ctx.output.flush_waker.take() {
-                // The thread is resumed by the write handler that called this.
-                if let Some(thread) = ctx.entry.as_deref_mut() {
-                    drop(waker);
-                    let thread = ptr::from_mut(thread);
-                    ctx.ready.push(thread);
-                }
+        if is_flushed(ctx) || (*connection).timedout() != 0 || (*connection).error() != 0 {
+            ctx.output.flushing = false;
+            if (*event).timer_set() != 0 && (*event).delayed() == 0 {
+                ngx_del_timer(event);
             }
-        } else if (*event).timer_set() == 0 && ctx.output.flush_waker.is_some() {
+            // The thread is resumed by the write handler that called this.
+            if let Some(thread) = ctx.entry.as_deref_mut() {
+                let thread = ptr::from_mut(thread);
+                ctx.ready.push(thread);
+            }
+        } else if (*event).delayed() == 0 {
             let core = core_loc_conf(r);
-            ngx_add_timer(event, core.send_timeout);
+            if (*event).timer_set() == 0 {
+                ngx_add_timer(event, core.send_timeout);
+            }
             ngx_handle_write_event(event, core.send_lowat);
         }
     }

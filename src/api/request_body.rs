@@ -1,6 +1,6 @@
 //! The request body: reading, discarding, and replacing it.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
@@ -207,10 +207,32 @@ unsafe fn drop_file(r: Request) {
         let body = &mut *(*r).request_body;
         if let Some(file) = body.temp_file.as_mut() {
             if file.file.fd != -1 {
-                ngx_pool_run_cleanup_file((*r).pool, file.file.fd);
+                run_file_cleanup((*r).pool, file.file.fd);
                 file.file.fd = -1;
             }
             body.temp_file = ptr::null_mut();
+        }
+    }
+}
+
+/// Runs the pool's clean-up of a file now, be it closing or deleting.
+unsafe fn run_file_cleanup(pool: *mut ngx_pool_t, fd: ngx_fd_t) {
+    // SAFETY: the caller's pool is live; these two handlers have a file as their data.
+    unsafe {
+        let mut cleanup = (*pool).cleanup;
+        while let Some(entry) = cleanup.as_mut() {
+            let is_file = |handler: &unsafe extern "C" fn(*mut c_void)| {
+                ptr::fn_addr_eq(*handler, ngx_pool_cleanup_file as unsafe extern "C" fn(_))
+                    || ptr::fn_addr_eq(*handler, ngx_pool_delete_file as unsafe extern "C" fn(_))
+            };
+            if let Some(handler) = entry.handler.filter(is_file) {
+                if (*entry.data.cast::<ngx_pool_cleanup_file_t>()).fd == fd {
+                    handler(entry.data);
+                    entry.handler = None;
+                    return;
+                }
+            }
+            cleanup = entry.next;
         }
     }
 }
@@ -356,9 +378,9 @@ unsafe fn body_from_file(r: Request, name: &[u8], clean: bool) -> Result<off_t, 
     }
 }
 
-/// `ngx.req.init_body(size)`; 0 stands for `client_body_buffer_size`.
+/// `ngx.req.init_body(size)`; a negative size stands for `client_body_buffer_size`.
 #[no_mangle]
-pub extern "C" fn spacer_req_init_body(limit: usize) -> c_int {
+pub extern "C" fn spacer_req_init_body(limit: f64) -> c_int {
     with_request(|ctx| {
         // SAFETY: the request is live, and has its core configuration.
         unsafe {
@@ -368,7 +390,7 @@ pub extern "C" fn spacer_req_init_body(limit: usize) -> c_int {
             }
             let core: &ngx_http_core_loc_conf_t =
                 ngx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module));
-            let limit = if limit == 0 { core.client_body_buffer_size } else { limit };
+            let limit = if limit < 0.0 { core.client_body_buffer_size } else { limit as usize };
             drop_file(r);
             (*(*r).request_body).bufs = ptr::null_mut();
             (*(*r).request_body).buf = ptr::null_mut();
@@ -433,9 +455,11 @@ unsafe fn spill(r: Request, builder: &mut BodyBuilder) -> Result<(), c_int> {
         }
         let link = body_chain((*r).pool, &builder.data).ok_or_else(failed)?;
         builder.data.clear();
-        if ngx_write_chain_to_temp_file(builder.file, link) == ngx::ERROR as isize {
+        let written = ngx_write_chain_to_temp_file(builder.file, link);
+        if written == ngx::ERROR {
             return Err(failed());
         }
+        (*builder.file).offset += written as off_t;
         Ok(())
     }
 }
@@ -457,7 +481,7 @@ pub extern "C" fn spacer_req_finish_body() -> c_int {
                     return status;
                 }
             }
-            let length = (*builder.file).file.offset;
+            let length = (*builder.file).offset;
             let buffer: *mut ngx_buf_t = ngx::pool_new((*r).pool);
             let link = ngx_alloc_chain_link((*r).pool);
             if buffer.is_null() || link.is_null() {
@@ -476,4 +500,11 @@ pub extern "C" fn spacer_req_finish_body() -> c_int {
             replaced(set_length(r, length))
         }
     })
+}
+
+/// Whether the body has been read: 1, or 0.
+#[no_mangle]
+pub extern "C" fn spacer_req_body_state() -> c_int {
+    // SAFETY: the request is live.
+    with_request(|ctx| unsafe { (!(*ctx.r).request_body.is_null() || (*ctx.r).discard_body() != 0) as c_int })
 }

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{scratch, spacer_str, wait, with_request_in, HANDLERS};
-use crate::ngx::{self, log_debug};
+use crate::ngx::{self, log_debug, Request};
 use crate::sched::wait::{next_turn, sleep};
 
 /// Seconds since the epoch, with milliseconds.
@@ -45,6 +45,21 @@ pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut space
     }
 }
 
+/// A sleep, to be noted in the debug log when it is given up.
+struct Pending {
+    r: Request,
+    expired: bool,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.expired {
+            // SAFETY: futures are dropped while their request is live.
+            unsafe { log_debug!(self.r, "lua clean up the timer for pending ngx.sleep") };
+        }
+    }
+}
+
 #[no_mangle]
 pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
     with_request_in(HANDLERS, |ctx| {
@@ -52,11 +67,12 @@ pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
         let r = ctx.r;
         // SAFETY: the request is live, now and when its thread's future is polled.
         unsafe { log_debug!(r, "lua ready to sleep for {msec} ms") };
-        if msec == 0 {
-            return wait(Box::pin(next_turn()));
-        }
+        let pending = Pending { r, expired: false };
+        let event = if msec == 0 { next_turn() } else { sleep(msec) };
         wait(Box::pin(async move {
-            let status = sleep(msec).await;
+            let mut pending = pending;
+            let status = event.await;
+            pending.expired = true;
             // SAFETY: as above.
             unsafe {
                 log_debug!(r, "lua sleep timer expired: \"{}?{}\"", ngx::text((*r).uri), ngx::text((*r).args))

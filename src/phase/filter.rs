@@ -5,10 +5,10 @@ use mlua::ffi as lua;
 use nginx_sys::*;
 
 use super::{guard, Phase};
-use crate::api::subrequest;
+use crate::api::{body_filter, subrequest};
 use crate::conf;
 use crate::conf::code::Code;
-use crate::ctx::{self, Ctx, End, Worker};
+use crate::ctx::{self, Ctx, Worker};
 use crate::ngx::{self, Request};
 use crate::sched::{self, Current};
 use crate::vm::{chunks, string_at};
@@ -45,21 +45,23 @@ unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
     unsafe {
         let log = (*(*r).connection).log;
         let conf = conf::loc_conf(r);
+        if !conf.body_filter.is_null() {
+            (*r).set_filter_need_in_memory(1);
+        }
         if let Some(code) = conf.header_filter.as_ref() {
             let rc = guard(log, ngx::ERROR, || {
                 let Some(ctx) = ctx::get_or_create(r) else { return ngx::ERROR };
+                let before = ctx.exit_status;
                 match run_code(ctx, Phase::HeaderFilter, code) {
                     Err(rc) => rc,
-                    Ok(()) => match ctx.end.take() {
-                        Some(End::Exit(status)) if status >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t => {
-                            ngx_http_filter_finalize_request(r, crate::module::module_ptr(), status)
-                        }
+                    Ok(_) => match ctx.exit_status {
+                        Some(status) if ctx.exit_status != before => finalize(r, status),
                         _ => ngx::OK,
                     },
                 }
             });
             if rc != ngx::OK {
-                return rc;
+                return if rc == ngx::DECLINED { ngx::OK } else { rc };
             }
         }
         if subrequest::capture_header(r) {
@@ -69,18 +71,44 @@ unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
     }
 }
 
+/// `ngx.exit` in a header filter: another response takes the place of the one whose header was being made.
+unsafe fn finalize(r: Request, status: ngx_int_t) -> ngx_int_t {
+    if status == ngx::ERROR {
+        return ngx::ERROR;
+    }
+    // SAFETY: the caller's request is live.
+    match unsafe { ngx_http_filter_finalize_request(r, crate::module::module_ptr(), status) } {
+        rc @ (ngx::ERROR | ngx::AGAIN) => rc,
+        _ => ngx::DECLINED,
+    }
+}
+
 unsafe extern "C" fn body_filter(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        match subrequest::capture_body(r, chain) {
-            Some(rc) => rc,
-            None => next_body(r, chain),
+        let conf = conf::loc_conf(r);
+        match conf.body_filter.as_ref() {
+            Some(code) if (*r).header_only() == 0 => {
+                let log = (*(*r).connection).log;
+                guard(log, ngx::ERROR, || match ctx::get_or_create(r) {
+                    Some(ctx) => body_filter::run(ctx, code, chain),
+                    None => ngx::ERROR,
+                })
+            }
+            _ => pass_body(r, chain),
         }
     }
 }
 
-/// Runs a phase's code on the VM's main state. An error is logged, and is `NGX_ERROR`.
-pub unsafe fn run_code(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<(), ngx_int_t> {
+/// Passes a body on: to the capture that it belongs to, or to the next filter.
+pub unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
+    // SAFETY: the caller's request is live.
+    unsafe { subrequest::capture_body(r, chain).unwrap_or_else(|| next_body(r, chain)) }
+}
+
+/// Runs a phase's code on the VM's main state, and returns the number that it returns. An error is logged, and is
+/// `NGX_ERROR`.
+pub unsafe fn run_code(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<ngx_int_t, ngx_int_t> {
     // SAFETY: the request and its VM are alive, and the call is protected.
     unsafe {
         let vm = &mut *ctx.vm;
@@ -103,14 +131,11 @@ pub unsafe fn run_code(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<(), n
         let outer = std::mem::replace(&mut ctx.phase, phase);
         let busy = sched::Busy::enter();
         let current = Current { ctx, thread: std::ptr::null_mut(), phase };
-        let status = sched::enter(current, || lua::lua_pcall(l, 0, 0, base + 1));
+        let status = sched::enter(current, || lua::lua_pcall(l, 0, 1, base + 1));
         drop(busy);
         ctx.phase = outer;
         let result = if status == lua::LUA_OK {
-            Ok(())
-        } else if ctx.end.is_some() {
-            // `ngx.exit` leaves a phase that can't yield by raising.
-            Ok(())
+            Ok(lua::lua_tointeger(l, -1) as ngx_int_t)
         } else {
             ngx::log_parts(
                 NGX_LOG_ERR,

@@ -15,7 +15,7 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
         };
         guard((*(*r).connection).log, ngx::ERROR, || {
             let Some(ctx) = ctx::get_or_create(r) else { return ngx::ERROR };
-            filter::run_code(ctx, Phase::Log, code).map_or_else(|rc| rc, |()| ngx::OK)
+            filter::run_code(ctx, Phase::Log, code).map_or_else(|rc| rc, |_| ngx::OK)
         })
     }
 }

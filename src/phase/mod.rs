@@ -270,6 +270,10 @@ unsafe fn exited(ctx: &mut Ctx, status: ngx_int_t) -> ngx_int_t {
         if ctx.header_sent() && status > ngx::OK && !is_abort(status) {
             return if ctx.phase == Phase::Content { ngx::OK } else { HTTP_OK };
         }
+        // In the content phase nginx would look for another handler on `NGX_DECLINED`.
+        if status < ngx::ERROR && ctx.phase == Phase::Content {
+            return ngx::OK;
+        }
         status
     }
 }

@@ -33,7 +33,7 @@ pub unsafe fn run_phase(r: Request, phase: Phase, passed: ngx_int_t) -> ngx_int_
         }
         if ctx.phase == phase && (ctx.entry.is_some() || ctx.resumed.is_some()) {
             return match ctx.resumed.take() {
-                Some(rc) => verdict(ctx, rc, passed),
+                Some(rc) => verdict(ctx, r, rc, passed),
                 None => ngx::DONE,
             };
         }
@@ -48,16 +48,21 @@ pub unsafe fn run_phase(r: Request, phase: Phase, passed: ngx_int_t) -> ngx_int_
             Err(status) => return status,
         };
         match settle(ctx, outcome) {
-            Some(rc) => verdict(ctx, rc, passed),
+            Some(rc) => verdict(ctx, r, rc, passed),
             None => ngx::DONE,
         }
     }
 }
 
 /// What the phase engine is told of a status.
-unsafe fn verdict(ctx: &mut Ctx, rc: ngx_int_t, passed: ngx_int_t) -> ngx_int_t {
+unsafe fn verdict(ctx: &mut Ctx, r: Request, rc: ngx_int_t, passed: ngx_int_t) -> ngx_int_t {
     // SAFETY: unless the request went elsewhere (`NGX_DONE`), it is live and so is its `Ctx`.
     unsafe {
+        if rc == ngx::DONE {
+            // The request went elsewhere, and held itself for the handler that sent it there.
+            ngx_http_finalize_request(r, ngx::DONE);
+            return ngx::DONE;
+        }
         if rc != ngx::OK && rc != ngx::DECLINED {
             return rc;
         }

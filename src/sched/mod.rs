@@ -20,7 +20,7 @@ use mlua::ffi as lua;
 use nginx_sys::*;
 
 use crate::ctx::{Ctx, Worker};
-use crate::ngx;
+use crate::ngx::{self, log_debug};
 use crate::phase::Phase;
 use crate::vm::{string_at, Coroutine};
 
@@ -96,7 +96,12 @@ impl Drop for Busy {
 impl Thread {
     pub fn new(ctx: &mut Ctx) -> Option<Box<Thread>> {
         // SAFETY: the request's VM is alive.
-        let coroutine = unsafe { (*ctx.vm).take_coroutine()? };
+        let coroutine = unsafe {
+            if (*ctx.vm).has_idle_coroutine() {
+                log_debug!(ctx.r, "lua reusing cached lua thread");
+            }
+            (*ctx.vm).take_coroutine()?
+        };
         Some(Box::new(Thread { coroutine, ctx, wait: None, posted: false }))
     }
 
@@ -110,6 +115,7 @@ impl Thread {
                 (*POSTED.get()).retain(|&posted| posted != this);
             }
             let vm = (*self.ctx).vm;
+            log_debug!((*self.ctx).r, "lua caching unused lua thread");
             (*vm).put_coroutine(self.coroutine, returned);
         }
     }
@@ -138,8 +144,12 @@ impl Thread {
                 if (*ctx).end.is_some() {
                     return Outcome::Ended;
                 }
-                // A yield of the user's own, outside any coroutine of theirs, lets others run.
-                let mut wait = self.wait.take().unwrap_or_else(|| Box::pin(wait::next_turn()));
+                // A yield of the user's own, outside any coroutine of theirs, lets others run. What an earlier call
+                // left in the slot, and could not yield for, is dropped.
+                let mut wait = match self.wait.take() {
+                    Some(wait) if (*(*ctx).vm).is_wait(l) => wait,
+                    _ => Box::pin(wait::next_turn()),
+                };
                 let waker = self.waker();
                 match wait.as_mut().poll(&mut Context::from_waker(&waker)) {
                     Poll::Pending => {

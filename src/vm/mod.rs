@@ -7,7 +7,7 @@ pub mod chunks;
 mod embedded;
 
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int, CStr};
+use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr;
 
 use mlua::ffi as lua;
@@ -34,6 +34,8 @@ pub struct Vm {
     ctx_tables: c_int,
     /// The function that runs the platform's functions.
     dispatcher: c_int,
+    /// What a coroutine yields when it waits for something of the scheduler's.
+    wait_token: *const c_void,
     free_ctx: Vec<c_int>,
     ctx_count: c_int,
 }
@@ -57,6 +59,7 @@ impl Vm {
                 files: HashMap::new(),
                 ctx_tables: lua::LUA_NOREF,
                 dispatcher: lua::LUA_NOREF,
+                wait_token: ptr::null(),
                 free_ctx: Vec::new(),
                 ctx_count: 0,
             };
@@ -88,6 +91,9 @@ impl Vm {
             }
             lua::lua_getfield(self.l, -1, c"dispatch".as_ptr());
             self.dispatcher = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
+            lua::lua_getfield(self.l, -1, c"wait".as_ptr());
+            self.wait_token = lua::lua_topointer(self.l, -1);
+            lua::lua_settop(self.l, -2);
             lua::lua_getfield(self.l, -1, c"ctx_tables".as_ptr());
             self.ctx_tables = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
             lua::lua_settop(self.l, 0);
@@ -95,9 +101,19 @@ impl Vm {
         }
     }
 
+    /// Whether the coroutine, which has just yielded, waits for something of the scheduler's.
+    pub fn is_wait(&self, l: *mut lua_State) -> bool {
+        // SAFETY: what was yielded is on the coroutine's stack.
+        unsafe { lua::lua_gettop(l) > 0 && lua::lua_topointer(l, 1) == self.wait_token }
+    }
+
     /// The reference of the platform's dispatcher.
     pub fn dispatcher(&self) -> c_int {
         self.dispatcher
+    }
+
+    pub fn has_idle_coroutine(&self) -> bool {
+        !self.idle.is_empty()
     }
 
     /// A coroutine with an empty stack; `None` when there is no memory for one.
