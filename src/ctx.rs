@@ -15,6 +15,8 @@ use crate::api::output::Output;
 use crate::api::subrequest::Batch;
 use crate::api::request_body::{BodyBuilder, BodyRead};
 use crate::conf;
+use crate::function::error_page::ErrorPage;
+use crate::function::trace::Trace;
 use crate::module;
 use crate::ngx::{self, Request};
 use crate::phase::Phase;
@@ -67,6 +69,9 @@ pub struct Ctx {
     pub resumed: Option<ngx_int_t>,
     /// The function that the platform runs for the request.
     pub function: String,
+    /// The ids of its call, once they were asked for.
+    pub trace: Option<Trace>,
+    pub error_page: ErrorPage,
     /// The coroutine is set up and the phase waits for the request body.
     pub waiting_body: bool,
 }
@@ -193,6 +198,8 @@ impl Ctx {
             body_read: false,
             resumed: None,
             function: String::new(),
+            trace: None,
+            error_page: ErrorPage::None,
             waiting_body: false,
         }
     }

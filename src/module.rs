@@ -99,6 +99,9 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             }
             modules = modules.add(1);
         }
+        if !crate::function::variables::add(cf) {
+            return ngx::ERROR;
+        }
     }
     ngx::OK
 }
@@ -113,16 +116,19 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 ngx::module_conf(ctx.main_conf, &*ptr::addr_of!(ngx_http_core_module))
             };
             let handlers = [
-                (ngx_http_phases_NGX_HTTP_REWRITE_PHASE, phase::rewrite::handler as Handler),
-                (ngx_http_phases_NGX_HTTP_ACCESS_PHASE, phase::access::handler),
-                (ngx_http_phases_NGX_HTTP_LOG_PHASE, phase::log::handler),
+                (Phase::Rewrite, ngx_http_phases_NGX_HTTP_REWRITE_PHASE, phase::rewrite::handler as Handler),
+                (Phase::Access, ngx_http_phases_NGX_HTTP_ACCESS_PHASE, phase::access::handler),
+                (Phase::Log, ngx_http_phases_NGX_HTTP_LOG_PHASE, phase::log::handler),
             ];
-            for (phase, handler) in handlers {
-                if !push_first(&mut core.phases[phase as usize].handlers, handler) {
+            let used = conf::main_conf(cf).phases;
+            for (phase, slot, handler) in handlers {
+                if phase as u32 & used != 0 && !push_first(&mut core.phases[slot as usize].handlers, handler) {
                     return ngx::ERROR;
                 }
             }
-            phase::filter::install();
+            if used != 0 {
+                phase::filter::install();
+            }
 
             let conf = conf::main_conf(cf);
             match init_vm((*cf).log, conf) {

@@ -8,7 +8,7 @@ ffi.cdef(require "spacer.declarations")
 local C = ffi.C
 local ffi_string = ffi.string
 local error = error
-local yield = coroutine.yield
+local yield = require "spacer.yield"
 local getinfo = debug.getinfo
 
 local _M = {
@@ -20,6 +20,7 @@ local _M = {
     NONE = -5,
     -- Yielded when a coroutine waits, so that a coroutine of the user's own passes it on to the scheduler.
     WAIT = {},
+    yield = yield,
 }
 
 local FAIL, AGAIN, RAISE = _M.FAIL, _M.AGAIN, _M.RAISE

@@ -17,12 +17,17 @@ local encode, decode, null = cjson.encode, cjson.decode, cjson.null
 local xpcall, pcall, type, tostring, pairs, setmetatable, getmetatable, error, tonumber =
     xpcall, pcall, type, tostring, pairs, setmetatable, getmetatable, error, tonumber
 local find, lower, match = string.find, string.lower, string.match
+local decode_args = args_lib.decode
 local traceback = debug.traceback
-local yield = coroutine.yield
+local yield = base.yield
 
 local ERR = 4
 
-local route = ffi.new("spacer_route[1]")
+-- What spacer_respond wraps a value in.
+local DATA, ERROR = 0, 1
+
+local route = ffi.new("spacer_route")
+local ids = ffi.new("spacer_trace_ids")
 
 -- What ctx.error and ctx.fatal raise.
 local Failure = {}
@@ -52,12 +57,8 @@ local methods = {
     end,
 }
 
-local function header(name)
-    local value = ngx.req.get_headers()[name]
-    if type(value) == "table" then
-        value = value[1]
-    end
-    return value
+local function string_of(text)
+    return ffi_string(text.data, text.len)
 end
 
 local lazy = {
@@ -69,14 +70,12 @@ local lazy = {
             remote_addr = ngx.var.remote_addr,
         }
     end,
-    -- The id of a trace is that of its root span.
     trace = function()
-        C.spacer_random_id(out)
-        local span = base.out_string()
+        check(C.spacer_trace(ids))
         return {
-            id = header("x-spacer-trace-id") or span,
-            span_id = span,
-            parent_span_id = header("x-spacer-span-id"),
+            id = string_of(ids.id),
+            span_id = string_of(ids.span_id),
+            parent_span_id = ids.parent_span_id.len > 0 and string_of(ids.parent_span_id) or nil,
         }
     end,
 }
@@ -97,14 +96,15 @@ local ctx_mt = {
     end,
 }
 
-local function respond(status, head, tail)
-    if C.spacer_respond(status, head, #head, tail, #tail) == FAIL then
+-- `json` is a value in JSON.
+local function respond(status, kind, json)
+    if check(C.spacer_respond(status, kind, json, #json)) == FAIL then
         ngx.log(ERR, last_error())
     end
 end
 
 local function respond_error(status, message)
-    respond(status, '{"error":', encode(message) .. "}")
+    respond(status, ERROR, encode(message))
 end
 
 -- A message that JSON can carry: as it is, or, where it can't be encoded, as text.
@@ -118,9 +118,15 @@ local function encodable(message)
 end
 
 -- An internal error: logged in full, and shown in development only.
-local function internal_error(development, name, message, trace)
-    ngx.log(ERR, "function \"", name, "\": ", message, trace and "\n" .. trace or "")
-    respond_error(500, development and message or "Internal Server Error")
+local function internal_error(development, name, status, message, trace)
+    local text = type(message) == "string" and message or encode(message)
+    text = "function \"" .. name .. "\": " .. text .. (trace or "")
+    if ngx.headers_sent then
+        -- Too late for a status: the connection is closed, so that the client sees that something is missing.
+        error(text, 0)
+    end
+    ngx.log(ERR, text)
+    respond_error(status, development and message or "Internal Server Error")
 end
 
 --- What a raised value says, for the log and for who develops.
@@ -134,10 +140,14 @@ local function describe(value)
         return "raised nil"
     end
     local mt = getmetatable(value)
+    local ok, text = false, nil
     if type(mt) == "table" and mt.__tostring then
-        return tostring(value)
+        ok, text = pcall(tostring, value)
+        if ok then
+            return text
+        end
     end
-    local ok, text = pcall(encode, value)
+    ok, text = pcall(encode, value)
     return "raised a " .. kind .. (ok and ": " .. text or "")
 end
 
@@ -146,14 +156,11 @@ local function on_error(value)
     if getmetatable(value) == Failure then
         return value
     end
-    return { text = describe(value), trace = traceback("", 2) }
+    return setmetatable({ message = describe(value), trace = traceback("", 2) }, Failure)
 end
 
 --- Adds the request's body to `args`, or puts it into ctx.body. Returns a message when it is not what it says it is.
 local function read_body(args, ctx)
-    if check(C.spacer_req_has_body()) == 0 then
-        return nil
-    end
     if check(C.spacer_req_read_body()) == AGAIN then
         yield(WAIT)
     end
@@ -164,7 +171,7 @@ local function read_body(args, ctx)
         error(last_error(), 0)
     end
     local body = ffi_string(out[0].data, out[0].len)
-    local content_type = header("content-type")
+    local content_type = ngx.var.content_type
     local media = content_type and lower(match(content_type, "^%s*([^;%s]*)")) or ""
     local is_json = media == "application/json" or find(media, "+json", 1, true) ~= nil
     local is_form = media == "application/x-www-form-urlencoded"
@@ -187,7 +194,7 @@ local function read_body(args, ctx)
         end
     end
     if is_form then
-        local form = args_lib.decode(body, #body, 0, {})
+        local form = decode_args(body, #body, 0, {})
         for key, item in pairs(form) do
             if args[key] == nil then
                 args[key] = item
@@ -199,41 +206,44 @@ local function read_body(args, ctx)
     return nil
 end
 
+-- The function failed: it raised, or called ctx.error or ctx.fatal.
+local function answer_failure(development, name, failure)
+    if getmetatable(failure) ~= Failure then
+        -- on_error wasn't called, since there was no memory for that, or failed, since there was no stack for it.
+        if failure == "not enough memory" then
+            check(C.spacer_out_of_memory())
+        elseif failure == "error in error handling" then
+            failure = "stack overflow"
+        end
+        return internal_error(development, name, 500, tostring(failure))
+    end
+    local status, message = failure.status or 500, encodable(failure.message)
+    if status < 500 then
+        return respond_error(status, message)
+    end
+    return internal_error(development, name, status, message, failure.trace)
+end
+
 local function answer(development, name, ok, value, err)
     if not ok then
-        local failure = value
-        if getmetatable(failure) == Failure then
-            local message = encodable(failure.message)
-            if failure.status < 500 then
-                return respond_error(failure.status, message)
-            end
-            local text = type(message) == "string" and message or encode(message)
-            ngx.log(ERR, "function \"", name, "\": ", text)
-            return respond_error(failure.status, development and message or "Internal Server Error")
-        end
-        return internal_error(development, name, failure.text, failure.trace)
+        return answer_failure(development, name, value)
     end
     if ngx.headers_sent then
         -- The function made the response itself.
         return
     end
-    if err ~= nil then
+    if err ~= nil and value == nil then
         return respond_error(400, encodable(err))
     end
-    local text
-    if value == nil then
-        text = "null"
-    elseif type(value) == "function" or type(value) == "thread" or type(value) == "cdata"
-        or (type(value) == "userdata" and value ~= null) then
-        return internal_error(development, name, "returned a " .. type(value) .. ", which JSON can't carry")
-    else
-        ok, text = pcall(encode, value)
-        if not ok then
-            return internal_error(development, name,
-                                  "returned a " .. type(value) .. " that JSON can't carry: " .. text)
-        end
+    local kind = type(value)
+    if kind == "function" or kind == "thread" or kind == "cdata" or (kind == "userdata" and value ~= null) then
+        return internal_error(development, name, 500, "returned a " .. kind .. ", which JSON can't carry")
     end
-    return respond(200, '{"data":', text .. "}")
+    local encoded, json = pcall(encode, value)
+    if not encoded then
+        return internal_error(development, name, 500, "returned a " .. kind .. " that JSON can't carry: " .. json)
+    end
+    return respond(200, DATA, json)
 end
 
 local ANSWERS = {
@@ -242,62 +252,85 @@ local ANSWERS = {
     [405] = "method not allowed",
 }
 
---- The entry: called by the scheduler, in a coroutine, for each request in one of the platform's locations.
-local function dispatch()
-    local rc = C.spacer_find_route(route)
-    local r = route[0]
-    local development = r.development
-    if rc == FAIL then
-        return internal_error(development, "gateway", last_error())
+-- What needs no function: a path or a method that the gateway doesn't know, a private function asked for from afar.
+local function refuse(status)
+    if route.allow.len > 0 then
+        check(C.spacer_respond_allow(route.allow.data, route.allow.len))
     end
-    local status = r.status
-    if status ~= 200 then
-        if r.allow.len > 0 then
-            C.spacer_respond_allow(r.allow.data, r.allow.len)
-        end
-        if status == 204 then
-            C.spacer_respond(204, nil, 0, nil, 0)
-            return
-        end
-        return respond_error(status, ANSWERS[status])
+    if status == 204 then
+        check(C.spacer_respond(204, DATA, nil, 0))
+        return
     end
+    return respond_error(status, ANSWERS[status])
+end
 
-    local name = ffi_string(r["function"].data, r["function"].len)
-    local args, ctx = {}, setmetatable({}, ctx_mt)
-    for i = 0, tonumber(r.params_len) - 1 do
-        local param = r.params[i]
-        args[ffi_string(param.key.data, param.key.len)] = ffi_string(param.value.data, param.value.len)
-    end
-    if r.pattern.len > 0 then
-        ctx.route = ffi_string(r.pattern.data, r.pattern.len)
-    end
+--- A function as a route reaches it: what a request needs to call it, by the number that stands for the route.
+-- `params` are the names of the route's parameters. Production fills this as requests come; in development, where
+-- files change, each request makes its own.
+local targets = {}
 
-    local project = project_lib.get(ffi_string(r.project.data, r.project.len), development)
+local function load_target(development)
+    local name = string_of(route["function"])
+    local project = project_lib.get(string_of(route.project), development)
     if development then
         project:refresh()
     end
-    local ok, f = pcall(project.load_function, project, name)
-    if not ok then
-        return internal_error(development, name, describe(f))
-    elseif not f then
-        return respond_error(404, ANSWERS[404])
+    local f, message = project:load(name)
+    if not f then
+        if message ~= nil then
+            return nil, internal_error(development, name, 500, describe(message))
+        elseif development then
+            return nil, respond_error(404, 'function "' .. name .. '" not found: app/' .. name .. ".lua does not exist")
+        end
+        return nil, respond_error(404, ANSWERS[404])
+    end
+    local params = {}
+    for i = 1, tonumber(route.params_len) do
+        params[i] = string_of(route.params[i - 1].key)
+    end
+    local pattern = route.pattern.len > 0 and string_of(route.pattern) or nil
+    local target = { f = f, name = name, pattern = pattern, params = params }
+    if not development and route.target ~= 0 then
+        targets[route.target] = target
+    end
+    return target
+end
+
+--- The entry: called by the scheduler, in a coroutine, for each request in one of the platform's locations.
+local function dispatch()
+    if check(C.spacer_find_route(route)) == FAIL then
+        return internal_error(route.development, "gateway", 500, last_error())
+    elseif route.status ~= 200 then
+        return refuse(route.status)
+    end
+    local development = route.development
+    local target = targets[route.target]
+    if not target then
+        target = load_target(development)
+        if not target then
+            return
+        end
+        -- Loading ran the project's code, which may have waited while another request came this way.
+        check(C.spacer_find_route(route))
     end
 
     -- Where names collide, route beats query beats body.
-    check(C.spacer_req_args(out))
-    if out[0].len > 0 then
-        local query = args_lib.decode(out[0].data, out[0].len, 0, {})
-        for key, value in pairs(query) do
-            if args[key] == nil then
-                args[key] = value
-            end
+    local args, ctx = {}, setmetatable({ route = target.pattern }, ctx_mt)
+    local query = route.query
+    if query.len > 0 then
+        decode_args(query.data, query.len, 0, args)
+    end
+    local params = target.params
+    for i = 1, #params do
+        args[params[i]] = string_of(route.params[i - 1].value)
+    end
+    if route.has_body then
+        local message = read_body(args, ctx)
+        if message then
+            return respond_error(400, message)
         end
     end
-    local message = read_body(args, ctx)
-    if message then
-        return respond_error(400, message)
-    end
-    return answer(development, name, xpcall(f, on_error, args, ctx))
+    return answer(development, target.name, xpcall(target.f, on_error, args, ctx))
 end
 
 return { dispatch = dispatch }

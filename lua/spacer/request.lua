@@ -6,7 +6,7 @@ local C, AGAIN, NONE, WAIT = base.C, base.AGAIN, base.NONE, base.WAIT
 local check, await, bad_argument, out, out_string =
     base.check, base.await, base.bad_argument, base.out, base.out_string
 local type, tostring, select, error, tonumber = type, tostring, select, error, tonumber
-local yield = coroutine.yield
+local yield = base.yield
 
 local function check_string(value, n, name)
     local kind = type(value)

@@ -74,6 +74,10 @@ pub extern "C" fn spacer_req_set_header(
 pub unsafe fn set(r: Request, name: &[u8], value: Option<&[u8]>, append: bool) -> Option<()> {
     // SAFETY: the caller's promise; everything nginx keeps is copied into the pool.
     unsafe {
+        if (*r).headers_in.headers.last.is_null() {
+            // A bad request, of which nginx has read no headers.
+            return Some(());
+        }
         let pool = (*r).pool;
         let name = escape(name, Escape::HeaderName);
         let lower = name.to_ascii_lowercase();
@@ -277,7 +281,8 @@ unsafe fn remove(r: Request, lower: &[u8]) {
                 (*previous).next = (*part).next;
                 if (*list).last == part {
                     (*list).last = previous;
-                    (*list).nalloc = (*previous).nelts;
+                    // Never 0: nginx allocates as many elements for the next part.
+                    (*list).nalloc = (*previous).nelts.max(1);
                 }
             } else {
                 previous = part;

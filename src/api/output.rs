@@ -31,6 +31,8 @@ pub struct Output {
     free: *mut ngx_chain_t,
     busy: *mut ngx_chain_t,
     pub header_sent: bool,
+    /// The header is, or was, sent from here rather than by nginx.
+    ours: bool,
     /// The last buffer has been sent.
     pub eof: bool,
     /// HTTP/1.0: the whole response is collected, so that it gets a `Content-Length`.
@@ -48,6 +50,7 @@ impl Output {
             free: ptr::null_mut(),
             busy: ptr::null_mut(),
             header_sent: false,
+            ours: false,
             eof: false,
             buffering: false,
             failed: false,
@@ -65,6 +68,11 @@ impl Output {
 
     pub fn is_buffering(&self) -> bool {
         self.buffering
+    }
+
+    /// Whether the response that is sent is made here, not one of nginx's error pages.
+    pub fn is_ours(&self) -> bool {
+        self.ours
     }
 
     /// Adds to the response, for the platform's own answers.
@@ -139,6 +147,7 @@ unsafe fn clear_length(r: ngx::Request) {
 }
 
 unsafe fn transmit_header(ctx: &mut Ctx) -> ngx_int_t {
+    ctx.output.ours = true;
     // SAFETY: the request is live.
     let rc = unsafe { ngx_http_send_header(ctx.r) };
     // Only now: a header filter may still change the header.

@@ -9,10 +9,11 @@ use gateway::{Answer, Method, Table};
 use nginx_sys::*;
 
 use super::encoding::spacer_pair;
-use super::{arg, error, headers_out, scratch, spacer_str, with_request, with_request_in, FAIL, HANDLERS, OK};
+use super::{arg, error, headers_out, spacer_str, with_request, with_request_in, FAIL, HANDLERS, OK, RAISE};
 use crate::conf;
 use crate::ctx::{Ctx, Worker};
-use crate::gateway::{Endpoint, Gateway, Kind, Stamp};
+use crate::function::trace;
+use crate::gateway::{Gateway, Kind, Stamp};
 use crate::ngx::{self, Request};
 
 /// The function of a request.
@@ -22,10 +23,16 @@ pub struct spacer_route {
     /// 200: call `function`; otherwise the status of the answer that needs none.
     pub status: c_int,
     pub development: bool,
+    /// Whether the client sent, or is about to send, a body.
+    pub has_body: bool,
+    /// Stands for project, function and pattern together, in this worker; 0 when no number does.
+    pub target: f64,
     pub project: spacer_str,
     pub function: spacer_str,
     /// The route as the gateway file writes it, or empty.
     pub pattern: spacer_str,
+    /// The query, still encoded.
+    pub query: spacer_str,
     /// For 204 and 405.
     pub allow: spacer_str,
     pub params: *const spacer_pair,
@@ -35,6 +42,8 @@ pub struct spacer_route {
 /// The table that the current route's strings point into: a reload must not take it away meanwhile.
 static TABLE: Worker<Option<Rc<Table>>> = Worker::new(None);
 static PARAMS: Worker<Vec<spacer_pair>> = Worker::new(Vec::new());
+/// The parameters' values, which have to outlive the decoding of the query.
+static VALUES: Worker<Vec<u8>> = Worker::new(Vec::new());
 
 /// Finds the function of the current request. `FAIL` when the gateway file is broken.
 #[no_mangle]
@@ -47,7 +56,11 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
             let Some(endpoint) = conf.endpoint.as_ref() else {
                 return error(FAIL, format_args!("the location has no function"));
             };
+            let headers = &(*r).headers_in;
             route.development = ngx::bytes(conf.env) == b"development";
+            route.has_body = headers.content_length_n > 0 || headers.chunked() != 0;
+            route.target = 0.0;
+            route.query.set(ngx::bytes((*r).args));
             route.project.set(endpoint.project.as_os_str().as_bytes());
             route.function.set(b"");
             route.pattern.set(b"");
@@ -55,12 +68,13 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
             route.params_len = 0;
             route.status = NGX_HTTP_OK as c_int;
             match &endpoint.kind {
-                Kind::Function(name) => {
+                Kind::Function { name, target } => {
+                    route.target = *target;
                     route.function.set(name.as_bytes());
                     note(ctx, name);
                     OK
                 }
-                Kind::Private => private(ctx, endpoint, route),
+                Kind::Private => private(ctx, route),
                 Kind::Gateway(gateway) => routed(ctx, gateway, route),
             }
         }
@@ -74,7 +88,7 @@ fn note(ctx: &mut Ctx, name: &str) {
 }
 
 /// `/private/NAME`: any function, for who is on this machine.
-unsafe fn private(ctx: &mut Ctx, endpoint: &Endpoint, route: &mut spacer_route) -> c_int {
+unsafe fn private(ctx: &mut Ctx, route: &mut spacer_route) -> c_int {
     // SAFETY: the caller's request is live.
     unsafe {
         let r = ctx.r;
@@ -87,11 +101,12 @@ unsafe fn private(ctx: &mut Ctx, endpoint: &Endpoint, route: &mut spacer_route) 
         let name = name.strip_suffix(b"/").unwrap_or(name);
         let function = std::str::from_utf8(name).ok().and_then(|name| gateway::function_name(name).ok());
         match function {
-            Some(function) if gateway::function_file(&endpoint.project, &function).is_file() => {
+            // Whether there is such a function is seen when it is loaded.
+            Some(function) => {
                 note(ctx, &function);
                 route.function.set(ctx.function.as_bytes());
             }
-            _ => route.status = NGX_HTTP_NOT_FOUND as c_int,
+            None => route.status = NGX_HTTP_NOT_FOUND as c_int,
         }
         OK
     }
@@ -119,8 +134,8 @@ unsafe fn is_loopback(r: Request) -> bool {
 
 /// A request in one of the gateway's locations.
 unsafe fn routed(ctx: &mut Ctx, gateway: &Gateway, route: &mut spacer_route) -> c_int {
-    let table = match gateway.table(route.development) {
-        Ok(table) => table,
+    let (table, targets) = match gateway.table(route.development) {
+        Ok(found) => found,
         Err(message) => return error(FAIL, format_args!("{message}")),
     };
     // SAFETY: the caller's request is live; the table is kept until the next route, and so is what points into it.
@@ -142,6 +157,7 @@ unsafe fn routed(ctx: &mut Ctx, gateway: &Gateway, route: &mut spacer_route) -> 
         match found.entry.answer(method(r)) {
             Answer::Call(id) => {
                 let name = table.function(id);
+                route.target = targets + found.entry.target(id) as f64;
                 route.function.set(name.as_bytes());
                 note(ctx, name);
             }
@@ -156,7 +172,9 @@ unsafe fn routed(ctx: &mut Ctx, gateway: &Gateway, route: &mut spacer_route) -> 
         }
         let params = &mut *PARAMS.get();
         params.clear();
-        let text = scratch();
+        let text = &mut *VALUES.get();
+        text.clear();
+        // Pointers into it are handed out while it is filled.
         text.reserve(path.len() + (*r).unparsed_uri.len);
         for (name, value) in found.params() {
             let at = text.len();
@@ -187,12 +205,15 @@ unsafe fn method(r: Request) -> Option<Method> {
     }
 }
 
-/// Answers with a status and a JSON body, which gets a newline at its end; a null body is none. The response is sent
-/// when the coroutine ends.
+/// What stands before the value, and behind it, in each kind of answer.
+const WRAPPERS: [(&[u8], &[u8]); 2] = [(b"{\"data\":", b"}\n"), (b"{\"error\":", b"}\n")];
+
+/// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. A null
+/// value makes an answer without a body. It is sent when the coroutine ends.
 #[no_mangle]
-pub extern "C" fn spacer_respond(status: c_int, head: *const u8, head_len: usize, tail: *const u8, tail_len: usize) -> c_int {
+pub extern "C" fn spacer_respond(status: c_int, kind: usize, value: *const u8, len: usize) -> c_int {
     with_request_in(HANDLERS, |ctx| {
-        // SAFETY: Lua's strings, and a live request whose header isn't sent.
+        // SAFETY: Lua's string, and a live request whose header isn't sent.
         unsafe {
             if ctx.header_sent() {
                 return error(FAIL, format_args!("the response was already begun"));
@@ -200,10 +221,11 @@ pub extern "C" fn spacer_respond(status: c_int, head: *const u8, head_len: usize
             let r = ctx.r;
             let stage = ctx.output.stage();
             stage.clear();
-            if !head.is_null() {
-                stage.extend_from_slice(arg(head, head_len));
-                stage.extend_from_slice(arg(tail, tail_len));
-                stage.push(b'\n');
+            if !value.is_null() {
+                let (head, tail) = WRAPPERS[kind];
+                stage.extend_from_slice(head);
+                stage.extend_from_slice(arg(value, len));
+                stage.extend_from_slice(tail);
             }
             let length = stage.len();
             let out = &mut (*r).headers_out;
@@ -238,18 +260,6 @@ pub extern "C" fn spacer_respond_allow(data: *const u8, len: usize) -> c_int {
     })
 }
 
-/// Whether the client sent, or is about to send, a body.
-#[no_mangle]
-pub extern "C" fn spacer_req_has_body() -> c_int {
-    with_request(|ctx| {
-        // SAFETY: the request is live.
-        unsafe {
-            let headers = &(*ctx.r).headers_in;
-            (headers.content_length_n > 0 || headers.chunked() != 0) as c_int
-        }
-    })
-}
-
 /// A number that changes when the file is saved; 0 when it isn't there.
 #[no_mangle]
 pub extern "C" fn spacer_file_stamp(path: *const u8, len: usize) -> f64 {
@@ -258,18 +268,34 @@ pub extern "C" fn spacer_file_stamp(path: *const u8, len: usize) -> f64 {
     Stamp::of(&path).map_or(0.0, |stamp| stamp.number())
 }
 
-/// Sixteen random bytes in hexadecimal.
+/// The ids of the current request's trace.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct spacer_trace_ids {
+    pub id: spacer_str,
+    pub span_id: spacer_str,
+    /// Empty for the root of a trace.
+    pub parent_span_id: spacer_str,
+}
+
 #[no_mangle]
-pub extern "C" fn spacer_random_id(out: &mut spacer_str) {
-    // SAFETY: the result is read before the next call.
-    unsafe {
-        let mut bytes = [0u8; 16];
-        libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0);
-        let text = scratch();
-        for byte in bytes {
-            text.push(b"0123456789abcdef"[(byte >> 4) as usize]);
-            text.push(b"0123456789abcdef"[(byte & 15) as usize]);
-        }
-        out.set(text);
-    }
+pub extern "C" fn spacer_trace(out: &mut spacer_trace_ids) -> c_int {
+    // SAFETY: the request is live, and the ids stay as long as it does.
+    with_request(|ctx| unsafe {
+        let Some(trace) = trace::of(ctx) else { return error(RAISE, format_args!("no memory")) };
+        out.id.set(ngx::bytes(trace.id));
+        out.span_id.set(ngx::bytes(trace.span_id));
+        out.parent_span_id.set(ngx::bytes(trace.parent_span_id));
+        OK
+    })
+}
+
+/// A function ran out of memory: the VM is given up, and with it this worker.
+#[no_mangle]
+pub extern "C" fn spacer_out_of_memory() -> c_int {
+    with_request(|ctx| {
+        // SAFETY: the request is live.
+        unsafe { crate::sched::restart_worker(ctx.log()) };
+        OK
+    })
 }

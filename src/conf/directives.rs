@@ -10,6 +10,7 @@ use nginx_sys::*;
 use super::code::{self, Code, Form};
 use super::{conf_error, LocConf, MainConf, CONF_OK};
 use crate::module;
+use crate::phase::Phase;
 
 const MAIN: usize = NGX_HTTP_MAIN_CONF as usize;
 const SRV: usize = NGX_HTTP_SRV_CONF as usize;
@@ -26,12 +27,11 @@ struct Lua {
     form: Form,
     /// Whether tracebacks show the directive's file and line.
     with_place: bool,
-    /// Makes the location's content come from Lua.
-    is_content: bool,
+    phase: Phase,
 }
 
-const fn lua(tag: &'static str, form: Form, with_place: bool, is_content: bool) -> Lua {
-    Lua { tag, form, with_place, is_content }
+const fn lua(tag: &'static str, form: Form, with_place: bool, phase: Phase) -> Lua {
+    Lua { tag, form, with_place, phase }
 }
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
@@ -57,7 +57,7 @@ const fn command(
 
 macro_rules! code_at_main {
     ($name:literal, $tag:literal, $field:ident, $form:ident) => {{
-        static LUA: Lua = lua($tag, Form::$form, false, false);
+        static LUA: Lua = lua($tag, Form::$form, false, Phase::Init);
         command(
             $name,
             MAIN | form_type(Form::$form),
@@ -70,8 +70,8 @@ macro_rules! code_at_main {
 }
 
 macro_rules! code_at_location {
-    ($name:literal, $tag:literal, $field:ident, $form:ident, $contexts:expr, $content:literal) => {{
-        static LUA: Lua = lua($tag, Form::$form, true, $content);
+    ($name:literal, $tag:literal, $field:ident, $form:ident, $contexts:expr, $phase:ident) => {{
+        static LUA: Lua = lua($tag, Form::$form, true, Phase::$phase);
         command(
             $name,
             $contexts | form_type(Form::$form),
@@ -98,7 +98,7 @@ const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
     command(name, MAIN | TAKE1, ngx_conf_set_str_slot, NGX_HTTP_MAIN_CONF_OFFSET, offset, ptr::null())
 }
 
-pub static mut COMMANDS: [ngx_command_t; 36] = [
+pub static mut COMMANDS: [ngx_command_t; 37] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     flag(c"lua_code_cache", offset_of!(LocConf, code_cache)),
@@ -115,24 +115,24 @@ pub static mut COMMANDS: [ngx_command_t; 36] = [
     code_at_main!(c"init_worker_by_lua", "init_worker_by_lua", init_worker, Text),
     code_at_main!(c"init_worker_by_lua_block", "init_worker_by_lua", init_worker, Block),
     code_at_main!(c"init_worker_by_lua_file", "init_worker_by_lua", init_worker, File),
-    code_at_location!(c"rewrite_by_lua", "rewrite_by_lua", rewrite, Text, ANYWHERE, false),
-    code_at_location!(c"rewrite_by_lua_block", "rewrite_by_lua", rewrite, Block, ANYWHERE, false),
-    code_at_location!(c"rewrite_by_lua_file", "rewrite_by_lua", rewrite, File, ANYWHERE, false),
-    code_at_location!(c"access_by_lua", "access_by_lua", access, Text, ANYWHERE, false),
-    code_at_location!(c"access_by_lua_block", "access_by_lua", access, Block, ANYWHERE, false),
-    code_at_location!(c"access_by_lua_file", "access_by_lua", access, File, ANYWHERE, false),
-    code_at_location!(c"content_by_lua", "content_by_lua", content, Text, LOC | LIF, true),
-    code_at_location!(c"content_by_lua_block", "content_by_lua", content, Block, LOC | LIF, true),
-    code_at_location!(c"content_by_lua_file", "content_by_lua", content, File, LOC | LIF, true),
-    code_at_location!(c"header_filter_by_lua", "header_filter_by_lua", header_filter, Text, ANYWHERE, false),
-    code_at_location!(c"header_filter_by_lua_block", "header_filter_by_lua", header_filter, Block, ANYWHERE, false),
-    code_at_location!(c"header_filter_by_lua_file", "header_filter_by_lua", header_filter, File, ANYWHERE, false),
-    code_at_location!(c"body_filter_by_lua", "body_filter_by_lua", body_filter, Text, ANYWHERE, false),
-    code_at_location!(c"body_filter_by_lua_block", "body_filter_by_lua", body_filter, Block, ANYWHERE, false),
-    code_at_location!(c"body_filter_by_lua_file", "body_filter_by_lua", body_filter, File, ANYWHERE, false),
-    code_at_location!(c"log_by_lua", "log_by_lua", log, Text, ANYWHERE, false),
-    code_at_location!(c"log_by_lua_block", "log_by_lua", log, Block, ANYWHERE, false),
-    code_at_location!(c"log_by_lua_file", "log_by_lua", log, File, ANYWHERE, false),
+    code_at_location!(c"rewrite_by_lua", "rewrite_by_lua", rewrite, Text, ANYWHERE, Rewrite),
+    code_at_location!(c"rewrite_by_lua_block", "rewrite_by_lua", rewrite, Block, ANYWHERE, Rewrite),
+    code_at_location!(c"rewrite_by_lua_file", "rewrite_by_lua", rewrite, File, ANYWHERE, Rewrite),
+    code_at_location!(c"access_by_lua", "access_by_lua", access, Text, ANYWHERE, Access),
+    code_at_location!(c"access_by_lua_block", "access_by_lua", access, Block, ANYWHERE, Access),
+    code_at_location!(c"access_by_lua_file", "access_by_lua", access, File, ANYWHERE, Access),
+    code_at_location!(c"content_by_lua", "content_by_lua", content, Text, LOC | LIF, Content),
+    code_at_location!(c"content_by_lua_block", "content_by_lua", content, Block, LOC | LIF, Content),
+    code_at_location!(c"content_by_lua_file", "content_by_lua", content, File, LOC | LIF, Content),
+    code_at_location!(c"header_filter_by_lua", "header_filter_by_lua", header_filter, Text, ANYWHERE, HeaderFilter),
+    code_at_location!(c"header_filter_by_lua_block", "header_filter_by_lua", header_filter, Block, ANYWHERE, HeaderFilter),
+    code_at_location!(c"header_filter_by_lua_file", "header_filter_by_lua", header_filter, File, ANYWHERE, HeaderFilter),
+    code_at_location!(c"body_filter_by_lua", "body_filter_by_lua", body_filter, Text, ANYWHERE, BodyFilter),
+    code_at_location!(c"body_filter_by_lua_block", "body_filter_by_lua", body_filter, Block, ANYWHERE, BodyFilter),
+    code_at_location!(c"body_filter_by_lua_file", "body_filter_by_lua", body_filter, File, ANYWHERE, BodyFilter),
+    code_at_location!(c"log_by_lua", "log_by_lua", log, Text, ANYWHERE, Log),
+    code_at_location!(c"log_by_lua_block", "log_by_lua", log, Block, ANYWHERE, Log),
+    code_at_location!(c"log_by_lua_file", "log_by_lua", log, File, ANYWHERE, Log),
     command(
         c"spacer_project",
         MAIN | SRV | TAKE1,
@@ -147,6 +147,14 @@ pub static mut COMMANDS: [ngx_command_t; 36] = [
         ngx_conf_set_str_slot,
         NGX_HTTP_LOC_CONF_OFFSET,
         offset_of!(LocConf, env),
+        ptr::null(),
+    ),
+    command(
+        c"spacer_slow_function",
+        MAIN | SRV | LOC | TAKE1,
+        ngx_conf_set_msec_slot,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocConf, slow_function),
         ptr::null(),
     ),
     command(
@@ -185,7 +193,8 @@ unsafe extern "C" fn set_code(
             Ok(code) => *slot = code,
             Err(returned) => return returned,
         }
-        if lua.is_content {
+        super::main_conf(cf).phases |= lua.phase as u32;
+        if let Phase::Content = lua.phase {
             return crate::conf::directives::set_handler(cf);
         }
         CONF_OK
@@ -206,6 +215,7 @@ pub unsafe fn set_handler(cf: *mut ngx_conf_t) -> *mut c_char {
             return conf_error(cf, "the location already has a content handler");
         }
         core.handler = Some(module::CONTENT_HANDLER);
+        super::main_conf(cf).phases |= Phase::Content as u32;
         CONF_OK
     }
 }

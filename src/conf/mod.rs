@@ -11,6 +11,7 @@ use std::ptr;
 
 use nginx_sys::*;
 
+use crate::function::slow;
 use crate::ngx::{self, Request};
 use crate::vm::Vm;
 use code::Code;
@@ -19,6 +20,9 @@ use code::Code;
 pub const CONF_ERROR: *mut c_char = usize::MAX as *mut c_char;
 pub const CONF_OK: *mut c_char = ptr::null_mut();
 
+/// A time that no directive has set.
+const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
+
 /// `http` level.
 #[repr(C)]
 pub struct MainConf {
@@ -26,6 +30,8 @@ pub struct MainConf {
     pub package_cpath: ngx_str_t,
     pub init: *mut Code,
     pub init_worker: *mut Code,
+    /// The phases that some location runs Lua in, as the bits of [`Phase`].
+    pub phases: u32,
     /// The VM of `lua_code_cache on`, made at the end of the configuration.
     pub vm: *mut Vm,
 }
@@ -48,6 +54,10 @@ pub struct LocConf {
     /// The project's folder, absolute.
     pub project: ngx_str_t,
     pub env: ngx_str_t,
+    /// The server has its `spacer_gateway`.
+    pub has_gateway: bool,
+    /// How long a function may run in one go before the log names it; 0 for ever.
+    pub slow_function: ngx_msec_t,
     /// What the platform serves at this location.
     pub endpoint: *mut crate::gateway::Endpoint,
 }
@@ -65,6 +75,7 @@ pub unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
             for flag in conf.flags() {
                 *flag.0 = NGX_CONF_UNSET as ngx_flag_t;
             }
+            conf.slow_function = UNSET_MSEC;
         }
         conf.cast()
     }
@@ -110,6 +121,10 @@ pub unsafe extern "C" fn merge_loc_conf(
         if code.is_null() {
             *code = *outer;
         }
+    }
+    if child.slow_function == UNSET_MSEC {
+        let outer = parent.slow_function;
+        child.slow_function = if outer == UNSET_MSEC { slow::DEFAULT_MSEC } else { outer };
     }
     for (value, outer) in [(&mut child.project, parent.project), (&mut child.env, parent.env)] {
         if value.data.is_null() {

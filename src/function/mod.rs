@@ -3,6 +3,11 @@
 //! The contract of a function (arguments, results, the ways to fail) is in `lua/spacer/function.lua`; this starts it
 //! in a coroutine, and notes which function ran long.
 
+pub mod error_page;
+pub mod slow;
+pub mod trace;
+pub mod variables;
+
 use std::ffi::c_int;
 
 use mlua::ffi as lua;

@@ -10,7 +10,7 @@ use gateway::Location;
 use nginx_sys::*;
 
 use super::locations::{self, Name};
-use super::{Endpoint, Gateway, Kind};
+use super::{new_targets, Endpoint, Gateway, Kind};
 use crate::conf::{conf_error, directives, LocConf, CONF_ERROR, CONF_OK};
 use crate::module;
 use crate::ngx;
@@ -81,6 +81,9 @@ pub unsafe extern "C" fn set_gateway(
     // SAFETY: nginx passes the module's configuration for the server.
     unsafe {
         let conf = &mut *conf.cast::<LocConf>();
+        if std::mem::replace(&mut conf.has_gateway, true) {
+            return c"is duplicate".as_ptr().cast_mut();
+        }
         let Some(project) = project(cf, conf) else {
             return conf_error(cf, &format!("\"spacer_gateway\" {NO_PROJECT}"));
         };
@@ -90,7 +93,7 @@ pub unsafe extern "C" fn set_gateway(
             Err(message) => return conf_error(cf, &message),
         };
         // The table was just loaded, so it is there.
-        let Ok(table) = gateway.table(false) else { return CONF_ERROR };
+        let Ok((table, _)) = gateway.table(false) else { return CONF_ERROR };
         let gateway = Rc::new(gateway);
         let pool = (*cf).pool;
         let routes = ngx::pool_box(
@@ -145,8 +148,8 @@ pub unsafe extern "C" fn set_function(
                 &format!("spacer_function \"{name}\": {} does not exist", file.display()),
             );
         }
-        conf.endpoint =
-            ngx::pool_box((*cf).pool, Endpoint { project, kind: Kind::Function(function) });
+        let kind = Kind::Function { name: function, target: new_targets(1) };
+        conf.endpoint = ngx::pool_box((*cf).pool, Endpoint { project, kind });
         if conf.endpoint.is_null() {
             return CONF_ERROR;
         }

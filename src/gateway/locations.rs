@@ -30,6 +30,7 @@ pub unsafe fn add(
     unsafe {
         let server = &*(*cf).ctx.cast::<ngx_http_conf_ctx_t>();
         let core_module = &*ptr::addr_of!(ngx_http_core_module);
+        crate::conf::main_conf(cf).phases |= crate::phase::Phase::Content as u32;
         let parent: &mut ngx_http_core_loc_conf_t = ngx::module_conf(server.loc_conf, core_module);
         if exists(parent, &name) {
             return Ok(());

@@ -9,9 +9,10 @@ use crate::api::{body_filter, subrequest};
 use crate::conf;
 use crate::conf::code::Code;
 use crate::ctx::{self, Ctx, Worker};
+use crate::function::error_page;
 use crate::ngx::{self, Request};
 use crate::sched::{self, Current};
-use crate::vm::{chunks, string_at};
+use crate::vm::string_at;
 
 static NEXT_HEADER: Worker<ngx_http_output_header_filter_pt> = Worker::new(None);
 static NEXT_BODY: Worker<ngx_http_output_body_filter_pt> = Worker::new(None);
@@ -44,6 +45,7 @@ unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
         let log = (*(*r).connection).log;
+        error_page::header(r);
         let conf = conf::loc_conf(r);
         if !conf.body_filter.is_null() {
             (*r).set_filter_need_in_memory(1);
@@ -87,6 +89,10 @@ unsafe extern "C" fn body_filter(r: Request, chain: *mut ngx_chain_t) -> ngx_int
     // SAFETY: nginx calls this with a live request.
     unsafe {
         let conf = conf::loc_conf(r);
+        let chain = match ctx::get(r) {
+            Some(ctx) => error_page::body(ctx, chain),
+            None => chain,
+        };
         match conf.body_filter.as_ref() {
             Some(code) if (*r).header_only() == 0 => {
                 let log = (*(*r).connection).log;
@@ -120,11 +126,7 @@ pub unsafe fn run_code(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<ngx_i
         }
         lua::lua_pushcfunction(l, super::init::add_traceback);
         if let Err(error) = vm.push_code(l, code, Some(ctx.r), cached) {
-            let message = match error {
-                chunks::Error::NotFound(message) => message.into_bytes(),
-                chunks::Error::Broken(message) => message,
-            };
-            ngx::log_parts(NGX_LOG_ERR, ctx.log(), &[&message]);
+            ngx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
             lua::lua_settop(l, base);
             return Err(ngx::ERROR);
         }

@@ -9,16 +9,13 @@ use super::Phase;
 use crate::conf::code::Code;
 use crate::ngx;
 use crate::sched::{self, Current};
-use crate::vm::{chunks, string_at, Vm};
+use crate::vm::{string_at, Vm};
 
 /// Runs the code on the VM's main state. The error text, if any, is what nginx's log should show.
 pub unsafe fn run(vm: &mut Vm, phase: Phase, code: &Code) -> Result<(), Vec<u8>> {
     let l = vm.state();
     if let Err(error) = vm.push_code(l, code, None, false) {
-        return Err(match error {
-            chunks::Error::NotFound(message) => message.into_bytes(),
-            chunks::Error::Broken(message) => message,
-        });
+        return Err(error.message);
     }
     let current = Current { ctx: std::ptr::null_mut(), thread: std::ptr::null_mut(), phase };
     // SAFETY: the function is on the stack, and the call is protected.

@@ -18,7 +18,6 @@ use crate::conf;
 use crate::ctx::{Ctx, End};
 use crate::ngx::{self, log_debug, log_error, Request};
 use crate::sched::{Outcome, Thread};
-use crate::vm::chunks;
 
 /// Where Lua runs. The numbers are bits, so that a set of phases is a number too.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,13 +90,9 @@ pub unsafe fn start(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<Outcome,
         let cached = conf::loc_conf(ctx.r).code_cache != 0;
         start_with(ctx, phase, |ctx, l| match (*ctx.vm).push_code(l, code, Some(ctx.r), cached) {
             Ok(()) => Ok(0),
-            Err(chunks::Error::NotFound(message)) => {
-                log_error!(NGX_LOG_ERR, ctx.log(), "{message}");
-                Err(NGX_HTTP_NOT_FOUND as ngx_int_t)
-            }
-            Err(chunks::Error::Broken(message)) => {
-                ngx::log_parts(NGX_LOG_ERR, ctx.log(), &[&message]);
-                Err(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t)
+            Err(error) => {
+                ngx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
+                Err(error.status)
             }
         })
     }

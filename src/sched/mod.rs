@@ -20,6 +20,7 @@ use mlua::ffi as lua;
 use nginx_sys::*;
 
 use crate::ctx::{Ctx, Worker};
+use crate::function::slow;
 use crate::ngx::{self, log_debug};
 use crate::phase::Phase;
 use crate::vm::{string_at, Coroutine};
@@ -132,7 +133,9 @@ impl Thread {
             let ctx = self.ctx;
             loop {
                 let current = Current { ctx, thread: self, phase: (*ctx).phase };
+                let began = slow::clock();
                 let status = enter(current, || lua::lua_resume_(l, nargs));
+                slow::check(&*ctx, began);
                 match status {
                     lua::LUA_OK => return Outcome::Returned,
                     lua::LUA_YIELD => {}
@@ -315,7 +318,7 @@ pub fn traceback(l: *mut lua::lua_State) -> Vec<u8> {
 
 /// The VM has run out of memory: this worker leaves as soon as its requests are answered, and the master starts
 /// another.
-unsafe fn restart_worker(log: *mut ngx_log_t) {
+pub unsafe fn restart_worker(log: *mut ngx_log_t) {
     // SAFETY: nginx's own flag for a graceful shutdown, looked at by its event loop.
     unsafe {
         ngx::log_error!(NGX_LOG_ALERT, log, "[lua] memory allocation error, restarting the worker");

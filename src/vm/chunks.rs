@@ -1,6 +1,6 @@
 //! Compiled chunks: a directive's Lua is compiled when it is first run, and kept by reference in the VM's registry.
 
-use std::ffi::{c_int, CString};
+use std::ffi::{c_int, CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,19 @@ use super::{string_at, Vm};
 use crate::conf::code::{Code, Source};
 use crate::ngx::{self, Request};
 
-/// Why a chunk isn't there.
-pub enum Error {
-    /// The file can't be opened: the request is answered 404.
-    NotFound(String),
-    /// It can't be read or compiled.
-    Broken(Vec<u8>),
+/// What bytecode starts with.
+const BYTECODE: u8 = 0x1b;
+
+/// Why a chunk isn't there, and the status that a request is answered with.
+pub struct Error {
+    pub status: ngx_int_t,
+    pub message: Vec<u8>,
+}
+
+impl Error {
+    fn broken(message: Vec<u8>) -> Self {
+        Error { status: NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, message }
+    }
 }
 
 impl Vm {
@@ -36,14 +43,14 @@ impl Vm {
         match &code.source {
             Source::Inline { text, chunk_name } => {
                 let function = self.compile(text, chunk_name).map_err(|message| {
-                    Error::Broken([b"failed to load inlined Lua code: ", &message[..]].concat())
+                    Error::broken([b"failed to load inlined Lua code: ", &message[..]].concat())
                 })?;
                 push_reference(l, function);
                 self.keep_or_drop(function, cached, |reference| code.compiled.set(Some(reference)));
                 Ok(())
             }
             Source::File(value) => {
-                let path = file_path(value, r).map_err(Error::Broken)?;
+                let path = file_path(value, r).map_err(Error::broken)?;
                 let key = path.as_os_str().as_bytes();
                 if let (true, Some(&reference)) = (cached, self.files.get(key)) {
                     push_reference(l, reference);
@@ -76,30 +83,48 @@ impl Vm {
     fn compile_file(&mut self, path: &Path) -> Result<c_int, Error> {
         let shown = path.display();
         let text = std::fs::read(path).map_err(|error| {
-            let message = format!("cannot open {shown} ({error})");
-            match error.kind() {
-                std::io::ErrorKind::NotFound => Error::NotFound(message),
-                _ => Error::Broken(message.into_bytes()),
-            }
+            // SAFETY: the C library's text for an error number.
+            let cause = unsafe { CStr::from_ptr(libc::strerror(error.raw_os_error().unwrap_or(0))) };
+            let message = format!(
+                "failed to load external Lua file \"{shown}\": cannot open {shown}: {}",
+                cause.to_string_lossy()
+            );
+            let status = match error.kind() {
+                std::io::ErrorKind::NotFound => NGX_HTTP_NOT_FOUND,
+                std::io::ErrorKind::PermissionDenied => NGX_HTTP_SERVICE_UNAVAILABLE,
+                _ => NGX_HTTP_INTERNAL_SERVER_ERROR,
+            };
+            Error { status: status as ngx_int_t, message: message.into_bytes() }
         })?;
         let mut name = b"@".to_vec();
         name.extend_from_slice(path.as_os_str().as_bytes());
-        let name = CString::new(name).map_err(|_| Error::Broken(b"a path with a NUL byte".to_vec()))?;
+        let name = CString::new(name).map_err(|_| Error::broken(b"a path with a NUL byte".to_vec()))?;
         self.compile(without_shebang(&text), &name).map_err(|message| {
-            Error::Broken([format!("failed to load external Lua file \"{shown}\": ").as_bytes(), &message].concat())
+            Error::broken([format!("failed to load external Lua file \"{shown}\": ").as_bytes(), &message].concat())
         })
     }
 
     /// Compiles `text` to a reference in the registry, or to the compiler's message.
+    ///
+    /// A chunk is a vararg function, which LuaJIT never compiles from its start. So the text is made the body of a
+    /// plain function, where it is Lua source that doesn't use `...`.
     fn compile(&mut self, text: &[u8], name: &CString) -> Result<c_int, Vec<u8>> {
-        // SAFETY: loading is protected, and the stack is as before afterwards.
+        // SAFETY: loading and calling are protected, and the stack is as before afterwards.
         unsafe {
             let l = self.l;
-            let status = lua::luaL_loadbuffer(l, text.as_ptr().cast(), text.len(), name.as_ptr());
-            if status != lua::LUA_OK {
+            if lua::luaL_loadbuffer(l, text.as_ptr().cast(), text.len(), name.as_ptr()) != lua::LUA_OK {
                 let message = string_at(l, -1).to_vec();
                 lua::lua_settop(l, -2);
                 return Err(message);
+            }
+            if text.first() != Some(&BYTECODE) {
+                let body = [b"return function() ", text, b"\nend"].concat();
+                let loaded = lua::luaL_loadbuffer(l, body.as_ptr().cast(), body.len(), name.as_ptr());
+                if loaded == lua::LUA_OK && lua::lua_pcall(l, 0, 1, 0) == lua::LUA_OK {
+                    lua::lua_replace(l, -2);
+                } else {
+                    lua::lua_settop(l, -2);
+                }
             }
             Ok(lua::luaL_ref(l, lua::LUA_REGISTRYINDEX))
         }

@@ -28,6 +28,7 @@ pub unsafe fn preload(l: *mut lua_State) {
         }
         for (module, open) in [
             (c"spacer.declarations", declarations as lua::lua_CFunction),
+            (c"spacer.yield", push_yield),
             (c"cjson", luajson::luaopen_cjson),
             (c"cjson.safe", luajson::luaopen_cjson_safe),
         ] {
@@ -52,6 +53,19 @@ unsafe extern "C-unwind" fn load(l: *mut lua_State) -> c_int {
         }
         lua::lua_pushvalue(l, 1);
         lua::lua_call(l, 1, 1);
+        1
+    }
+}
+
+/// `coroutine.yield` as a C function: where it can't yield, its error has no place in the runtime's own Lua in front.
+unsafe extern "C-unwind" fn push_yield(l: *mut lua_State) -> c_int {
+    unsafe extern "C-unwind" fn yield_all(l: *mut lua_State) -> c_int {
+        // SAFETY: a C function may end in `lua_yield` with what is on its stack.
+        unsafe { lua::lua_yield(l, lua::lua_gettop(l)) }
+    }
+    // SAFETY: pushes a function on a stack that has room for it.
+    unsafe {
+        lua::lua_pushcfunction(l, yield_all);
         1
     }
 }

@@ -46,6 +46,8 @@ pub enum Answer {
 /// All routes of one path.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// Where it stands in the table.
+    index: usize,
     path: String,
     params: Vec<String>,
     by_method: [Option<FunctionId>; Method::ALL.len()],
@@ -82,6 +84,14 @@ impl Entry {
             None if method == Some(Method::Options) => Answer::Options,
             None => Answer::NotAllowed,
         }
+    }
+
+    /// A number for this entry with one of its functions: no other pair in the table has it, and it is below
+    /// [`Table::targets`].
+    pub fn target(&self, function: FunctionId) -> usize {
+        let at = |slot: &Option<FunctionId>| *slot == Some(function);
+        let method = self.by_method.iter().position(at).unwrap_or(Method::ALL.len());
+        self.index * (Method::ALL.len() + 1) + method
     }
 
     fn slot(&mut self, verb: Verb) -> &mut Option<FunctionId> {
@@ -139,6 +149,11 @@ impl Table {
         &self.functions[id.0]
     }
 
+    /// How many numbers [`Entry::target`] gives at most.
+    pub fn targets(&self) -> usize {
+        self.entries.len() * (Method::ALL.len() + 1)
+    }
+
     /// The locations that lead every request which a route could match here, without repetition.
     pub fn locations(&self) -> Vec<Location> {
         let mut locations = Vec::new();
@@ -193,6 +208,7 @@ impl Table {
         let at = match self.router.insert(pattern, self.entries.len()) {
             Ok(()) => {
                 self.entries.push(Entry {
+                    index: self.entries.len(),
                     path: path.clone(),
                     params: pattern.param_names().into_iter().map(String::from).collect(),
                     by_method: [None; Method::ALL.len()],
