@@ -1,0 +1,3 @@
+return function(args)
+  return args.greeting .. ", user " .. args.id
+end
