@@ -38,9 +38,13 @@ pub struct Ctx {
     pub vm: *mut Vm,
     /// The VM belongs to this request alone: `lua_code_cache off`.
     owns_vm: bool,
+    /// The request's pool will release the `Ctx`.
+    registered: bool,
     pub phase: Phase,
     /// The coroutine that runs the phase's code.
     pub entry: Option<Box<Thread>>,
+    /// A thread that ended, for the next one's memory.
+    pub spare: Option<Box<Thread>>,
     /// Threads whose wait is over, to be resumed by the request's write handler.
     pub ready: Vec<*mut Thread>,
     pub end: Option<End>,
@@ -55,8 +59,6 @@ pub struct Ctx {
     pub mime_set: bool,
     /// Lua has set a response header: `Content-Length` and the like are left alone.
     pub headers_set: bool,
-    /// The content phase's Lua was started.
-    pub entered_content: bool,
     /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
     pub batch: Option<Rc<RefCell<Batch>>>,
     /// Subrequests that are under way: `ngx.exit` is refused.
@@ -105,11 +107,24 @@ pub unsafe fn get<'a>(r: Request) -> Option<&'a mut Ctx> {
     unsafe { (*(*r).ctx.add(module::module().ctx_index)).cast::<Ctx>().as_mut() }
 }
 
-/// The request's `Ctx`, made when there is none.
+/// The request's `Ctx`, made when there is none, and kept as long as the request.
 ///
 /// # Safety
 /// `r` is live.
 pub unsafe fn get_or_create<'a>(r: Request) -> Option<&'a mut Ctx> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ctx = get_or_create_unkept(r)?;
+        keep(ctx)?;
+        Some(ctx)
+    }
+}
+
+/// As [`get_or_create`], for who will [`keep`] it, or [`release_if_done`].
+///
+/// # Safety
+/// `r` is live.
+pub unsafe fn get_or_create_unkept<'a>(r: Request) -> Option<&'a mut Ctx> {
     // SAFETY: the caller's promise.
     unsafe {
         if let Some(ctx) = get(r) {
@@ -121,24 +136,60 @@ pub unsafe fn get_or_create<'a>(r: Request) -> Option<&'a mut Ctx> {
     }
 }
 
-/// Makes a `Ctx` that lives as long as the request, without making it the request's own.
+/// Makes a `Ctx` for the request, which [`keep`] or [`release_if_done`] must follow.
 unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
-    // SAFETY: the clean-up runs before the request's memory goes away.
+    // SAFETY: one thread.
     unsafe {
         let (vm, owns_vm) = vm_for(r)?;
-        // The pool's clean-up rather than the request's: the log phase comes between the two.
-        let cleanup = ngx_pool_cleanup_add((*r).pool, 0);
-        if cleanup.is_null() {
-            return None;
-        }
         let mut ctx = (*IDLE.get()).pop().unwrap_or_else(|| Box::new(Ctx::empty()));
         ctx.r = r;
         ctx.vm = vm;
         ctx.owns_vm = owns_vm;
-        let ctx = Box::into_raw(ctx);
+        Box::into_raw(ctx).as_mut()
+    }
+}
+
+/// Keeps the `Ctx` until the request's pool is destroyed. That is after the log phase, which the request's own
+/// clean-up is not.
+///
+/// # Safety
+/// The request is live.
+pub unsafe fn keep(ctx: &mut Ctx) -> Option<()> {
+    if ctx.registered {
+        return Some(());
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let cleanup = ngx_pool_cleanup_add((*ctx.r).pool, 0);
+        if cleanup.is_null() {
+            return None;
+        }
         (*cleanup).handler = Some(release);
-        (*cleanup).data = ctx.cast();
-        ctx.as_mut()
+        (*cleanup).data = ptr::from_mut(ctx).cast();
+    }
+    ctx.registered = true;
+    Some(())
+}
+
+/// Lets go of the `Ctx` when nothing more will be asked of it, and keeps it otherwise.
+///
+/// # Safety
+/// The request is live, its Lua has ended and its response has been handed over.
+pub unsafe fn release_if_done(ctx: &mut Ctx) {
+    // SAFETY: the caller's promise; the box was leaked in `create`.
+    unsafe {
+        let conf = conf::loc_conf(ctx.r);
+        let filters = [conf.header_filter, conf.body_filter, conf.log];
+        let wanted = filters.iter().any(|code| !code.is_null()) || !conf.endpoint.is_null() || ctx.ctx_slot != 0;
+        if ctx.registered {
+            return;
+        }
+        if wanted {
+            keep(ctx);
+            return;
+        }
+        *(*ctx.r).ctx.add(module::module().ctx_index) = ptr::null_mut();
+        release(ptr::from_mut(ctx).cast());
     }
 }
 
@@ -170,6 +221,8 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
         let idle = &mut *IDLE.get();
         if idle.len() < IDLE_MAX {
             idle.push(ctx);
+        } else if let (Some(mut spare), Some(vm)) = (ctx.spare.take(), ctx.vm.as_mut()) {
+            spare.discard(vm);
         }
     }
 }
@@ -180,8 +233,10 @@ impl Ctx {
             r: ptr::null_mut(),
             vm: ptr::null_mut(),
             owns_vm: false,
+            registered: false,
             phase: Phase::None,
             entry: None,
+            spare: None,
             ready: Vec::new(),
             end: None,
             exit_status: None,
@@ -190,7 +245,6 @@ impl Ctx {
             ctx_slot: 0,
             mime_set: false,
             headers_set: false,
-            entered_content: false,
             batch: None,
             pending_subrequests: 0,
             body: BodyRead::default(),
@@ -204,28 +258,47 @@ impl Ctx {
         }
     }
 
-    /// Ends whatever still runs and forgets the request.
+    /// Ends whatever still runs and forgets the request. What is allocated is kept for the next one.
     fn reset(&mut self) {
         self.stop_threads();
         self.drop_ctx_table();
         if self.owns_vm {
             // SAFETY: the box was leaked in `vm_for` for this request, whose Lua has ended.
             drop(unsafe { Box::from_raw(self.vm) });
+            self.vm = ptr::null_mut();
         }
-        let mut output = std::mem::replace(&mut self.output, Output::new());
-        output.recycle();
-        let mut ready = std::mem::take(&mut self.ready);
-        ready.clear();
-        let mut function = std::mem::take(&mut self.function);
-        function.clear();
-        *self = Ctx { output, ready, function, ..Ctx::empty() };
+        self.owns_vm = false;
+        self.registered = false;
+        self.phase = Phase::None;
+        self.end = None;
+        self.exit_status = None;
+        self.body_filter = BodyFilter::new();
+        self.output.recycle();
+        self.mime_set = false;
+        self.headers_set = false;
+        self.batch = None;
+        self.pending_subrequests = 0;
+        self.body.recycle();
+        self.body_builder = None;
+        self.body_read = false;
+        self.resumed = None;
+        self.function.clear();
+        self.trace = None;
+        self.error_page = ErrorPage::None;
+        self.waiting_body = false;
     }
 
     /// Drops the coroutines and, with them, whatever they wait for.
     pub fn stop_threads(&mut self) {
         self.ready.clear();
-        if let Some(thread) = self.entry.take() {
-            thread.finish(false);
+        self.finish_entry(false);
+    }
+
+    /// Ends the entry thread; `returned` says that its code came to its end.
+    pub fn finish_entry(&mut self, returned: bool) {
+        if let Some(mut thread) = self.entry.take() {
+            thread.finish(returned);
+            self.spare = Some(thread);
         }
     }
 

@@ -60,9 +60,11 @@ impl Output {
 
     /// Ready for another request: only the staging buffer's memory is kept.
     pub fn recycle(&mut self) {
-        let mut stage = std::mem::take(&mut self.stage);
-        stage.clear();
-        stage.shrink_to(STAGE_KEEP);
+        self.stage.clear();
+        if self.stage.capacity() > STAGE_KEEP {
+            self.stage.shrink_to(STAGE_KEEP);
+        }
+        let stage = std::mem::take(&mut self.stage);
         *self = Output { stage, ..Output::new() };
     }
 
@@ -178,8 +180,11 @@ unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
         if len > 0 {
             ptr::copy_nonoverlapping(ctx.output.stage.as_ptr(), buffer.pos, len);
             buffer.last = buffer.pos.add(len);
+            buffer.set_temporary(1);
             ctx.output.stage.clear();
-            ctx.output.stage.shrink_to(STAGE_KEEP);
+            if ctx.output.stage.capacity() > STAGE_KEEP {
+                ctx.output.stage.shrink_to(STAGE_KEEP);
+            }
         }
         if last {
             if r == (*r).main {
@@ -196,6 +201,9 @@ unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
         if rc == ngx::ERROR {
             ctx.output.failed = true;
         }
+        if last {
+            return rc;
+        }
         let mut out = link;
         ngx_chain_update_chains(
             (*r).pool,
@@ -208,53 +216,57 @@ unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
     }
 }
 
+/// A link with its buffer and, behind them, the bytes: one allocation for a response that is handed over once.
+#[repr(C)]
+struct Packed {
+    link: ngx_chain_t,
+    buffer: ngx_buf_t,
+}
+
 /// A chain link with an empty buffer for `len` bytes: one that nginx is done with, or a new one.
 unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
     // SAFETY: links in `free` belong to this request and nobody else refers to them.
     unsafe {
         let pool = (*ctx.r).pool;
-        let link = if ctx.output.free.is_null() {
-            let link = ngx_alloc_chain_link(pool);
-            if link.is_null() {
+        if ctx.output.free.is_null() {
+            // The second buffer of a response says that more will follow: make it one that fits them.
+            let size = if ctx.output.busy.is_null() { len } else { len.max(STAGE_MAX / 2) };
+            let packed: *mut Packed = ngx_palloc(pool, size_of::<Packed>() + size).cast();
+            if packed.is_null() {
                 return None;
             }
-            (*link).buf = ngx::pool_new::<ngx_buf_t>(pool);
-            if (*link).buf.is_null() {
-                return None;
-            }
-            link
-        } else {
-            let link = ctx.output.free;
-            ctx.output.free = (*link).next;
-            link
-        };
+            let start: *mut u8 = packed.add(1).cast();
+            (*packed).link = ngx_chain_t { buf: &mut (*packed).buffer, next: ptr::null_mut() };
+            (*packed).buffer = empty_buffer(start, start.add(size));
+            return Some(&mut (*packed).link);
+        }
+        let link = ctx.output.free;
+        ctx.output.free = (*link).next;
         (*link).next = ptr::null_mut();
         let buffer = &mut *(*link).buf;
         let (mut start, mut end) = (buffer.start, buffer.end);
-        if len > 0 && (start.is_null() || (end.offset_from(start) as usize) < len) {
-            if !start.is_null() {
-                ngx_pfree(pool, start.cast());
-            }
-            // The second buffer of a response says that more will follow: make it one that fits them.
-            let streaming = !ctx.output.free.is_null() || !ctx.output.busy.is_null() || !start.is_null();
-            let size = if streaming { len.max(STAGE_MAX / 2) } else { len };
+        if (end.offset_from(start) as usize) < len {
+            let size = len.max(STAGE_MAX / 2);
             start = ngx_pnalloc(pool, size).cast();
             if start.is_null() {
                 return None;
             }
             end = start.add(size);
         }
-        *buffer = std::mem::zeroed();
-        buffer.start = start;
-        buffer.end = end;
-        buffer.pos = start;
-        buffer.last = start;
-        buffer.tag = module::tag();
-        if len > 0 {
-            buffer.set_temporary(1);
-        }
+        *buffer = empty_buffer(start, end);
         Some(link)
     }
+}
+
+fn empty_buffer(start: *mut u8, end: *mut u8) -> ngx_buf_t {
+    // SAFETY: all-zero is a buffer without any mark.
+    let mut buffer: ngx_buf_t = unsafe { std::mem::zeroed() };
+    buffer.start = start;
+    buffer.pos = start;
+    buffer.last = start;
+    buffer.end = end;
+    buffer.tag = module::tag();
+    buffer
 }
 
 /// Sends what is left of the response, and the last-buffer mark.

@@ -28,6 +28,13 @@ pub struct BodyRead {
     waker: Option<Waker>,
 }
 
+impl BodyRead {
+    pub fn recycle(&mut self) {
+        self.done = false;
+        self.waker = None;
+    }
+}
+
 /// `ngx.req.read_body()`.
 #[no_mangle]
 pub extern "C" fn spacer_req_read_body() -> c_int {

@@ -14,7 +14,7 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
         let log = (*(*r).connection).log;
         guard(log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
             log_debug!(r, "lua content handler, uri:\"{}\" c:{}", ngx::text((*r).uri), (*(*r).main).count());
-            let Some(ctx) = ctx::get_or_create(r) else {
+            let Some(ctx) = ctx::get_or_create_unkept(r) else {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
             };
             begin(ctx)
@@ -29,6 +29,7 @@ unsafe fn begin(ctx: &mut Ctx) -> ngx_int_t {
         let r = ctx.r;
         let conf = conf::loc_conf(r);
         if conf.need_request_body != 0 && conf.endpoint.is_null() && !ctx.body_read {
+            ctx::keep(ctx);
             return match super::rewrite::read_body_first(ctx, body_read) {
                 Some(rc) => rc,
                 None => run(ctx),
@@ -58,18 +59,21 @@ unsafe fn run(ctx: &mut Ctx) -> ngx_int_t {
     unsafe {
         let r = ctx.r;
         let conf = conf::loc_conf(r);
-        ctx.entered_content = true;
         (*r).read_event_handler = Some(ngx_http_block_reading);
         let outcome = if !conf.endpoint.is_null() {
             crate::function::start(ctx)
         } else if let Some(code) = conf.content.as_ref() {
             start(ctx, Phase::Content, code)
         } else {
+            ctx::keep(ctx);
             return ngx::DECLINED;
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(status) => return status,
+            Err(status) => {
+                ctx::keep(ctx);
+                return status;
+            }
         };
         conclude(ctx, outcome)
     }
@@ -80,9 +84,17 @@ unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
-        settle(ctx, outcome).unwrap_or_else(|| {
+        let returned = matches!(outcome, Outcome::Returned);
+        if !returned {
+            ctx::keep(ctx);
+        }
+        let Some(rc) = settle(ctx, outcome) else {
             ngx::hold(r);
-            ngx::DONE
-        })
+            return ngx::DONE;
+        };
+        if returned {
+            ctx::release_if_done(ctx);
+        }
+        rc
     }
 }

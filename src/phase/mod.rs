@@ -104,13 +104,14 @@ pub unsafe fn start_with(
     phase: Phase,
     push: impl FnOnce(&mut Ctx, *mut lua::lua_State) -> Result<i32, ngx_int_t>,
 ) -> Result<Outcome, ngx_int_t> {
-    let Some(thread) = Thread::new(ctx) else {
+    let Some(mut thread) = Thread::new(ctx) else {
         return Err(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     };
     let nargs = match push(ctx, thread.coroutine.l) {
         Ok(nargs) => nargs,
         Err(status) => {
             thread.finish(true);
+            ctx.spare = Some(thread);
             return Err(status);
         }
     };
@@ -189,9 +190,7 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
                 None
             }
             Outcome::Returned => {
-                if let Some(thread) = ctx.entry.take() {
-                    thread.finish(true);
-                }
+                ctx.finish_entry(true);
                 Some(finished(ctx))
             }
             Outcome::Failed => {

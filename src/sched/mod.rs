@@ -23,7 +23,7 @@ use crate::ctx::{Ctx, Worker};
 use crate::function::slow;
 use crate::ngx::{self, log_debug};
 use crate::phase::Phase;
-use crate::vm::{string_at, Coroutine};
+use crate::vm::{string_at, Coroutine, Vm};
 
 /// What a coroutine waits for; the output is the status that Lua gets.
 pub type Wait = Pin<Box<dyn Future<Output = c_int>>>;
@@ -31,6 +31,8 @@ pub type Wait = Pin<Box<dyn Future<Output = c_int>>>;
 /// A coroutine that the scheduler resumes: the entry thread of a phase.
 pub struct Thread {
     pub coroutine: Coroutine,
+    /// The number of the VM that the coroutine belongs to.
+    vm: u64,
     pub ctx: *mut Ctx,
     pub wait: Option<Wait>,
     /// In the queue of posted wake-ups.
@@ -95,30 +97,52 @@ impl Drop for Busy {
 }
 
 impl Thread {
+    /// A thread for the request: the spare one of its `Ctx`, with the coroutine that it had, where there is one.
     pub fn new(ctx: &mut Ctx) -> Option<Box<Thread>> {
         // SAFETY: the request's VM is alive.
-        let coroutine = unsafe {
-            if (*ctx.vm).has_idle_coroutine() {
-                log_debug!(ctx.r, "lua reusing cached lua thread");
+        unsafe {
+            let vm = &mut *ctx.vm;
+            if let Some(mut thread) = ctx.spare.take() {
+                if thread.vm != vm.id() {
+                    thread.coroutine = vm.coroutine()?;
+                    thread.vm = vm.id();
+                } else {
+                    log_debug!(ctx.r, "lua reusing cached lua thread");
+                }
+                thread.ctx = ctx;
+                return Some(thread);
             }
-            (*ctx.vm).take_coroutine()?
-        };
-        Some(Box::new(Thread { coroutine, ctx, wait: None, posted: false }))
+            let coroutine = vm.coroutine()?;
+            Some(Box::new(Thread { coroutine, vm: vm.id(), ctx, wait: None, posted: false }))
+        }
     }
 
-    /// Gives the coroutine back and drops what it waits for.
-    pub fn finish(mut self: Box<Self>, returned: bool) {
+    /// Makes the coroutine ready for another function, and drops what it waits for. `returned` says that its function
+    /// came to its end.
+    pub fn finish(&mut self, returned: bool) {
         self.wait = None;
-        let this: *mut Thread = &mut *self;
+        let this: *mut Thread = self;
         // SAFETY: one thread; the VM outlives its coroutines.
         unsafe {
             if self.posted {
                 (*POSTED.get()).retain(|&posted| posted != this);
+                self.posted = false;
             }
-            let vm = (*self.ctx).vm;
+            let vm = &mut *(*self.ctx).vm;
             log_debug!((*self.ctx).r, "lua caching unused lua thread");
-            (*vm).put_coroutine(self.coroutine, returned);
+            vm.reset_coroutine(self.coroutine, returned);
         }
+    }
+
+    /// Lets the collector have the coroutine.
+    ///
+    /// # Safety
+    /// The thread has finished, and its VM is alive.
+    pub unsafe fn discard(&mut self, vm: &mut Vm) {
+        if self.vm == vm.id() {
+            vm.drop_coroutine(self.coroutine);
+        }
+        self.vm = 0;
     }
 
     /// Resumes the coroutine, whose function and `nargs` arguments are on its stack, until it can go on no further.
@@ -133,9 +157,12 @@ impl Thread {
             let ctx = self.ctx;
             loop {
                 let current = Current { ctx, thread: self, phase: (*ctx).phase };
-                let began = slow::clock();
+                let watched = !crate::conf::loc_conf((*ctx).r).endpoint.is_null();
+                let began = if watched { slow::clock() } else { 0 };
                 let status = enter(current, || lua::lua_resume_(l, nargs));
-                slow::check(&*ctx, began);
+                if watched {
+                    slow::check(&*ctx, began);
+                }
                 match status {
                     lua::LUA_OK => return Outcome::Returned,
                     lua::LUA_YIELD => {}

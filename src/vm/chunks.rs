@@ -135,7 +135,7 @@ impl Vm {
 pub fn push_reference(l: *mut lua::lua_State, reference: c_int) {
     // SAFETY: reading the registry by number can't raise, and a coroutine's empty stack has room.
     unsafe {
-        lua::lua_rawgeti(l, lua::LUA_REGISTRYINDEX, reference as _);
+        lua::lua_rawgeti_(l, lua::LUA_REGISTRYINDEX, reference as _);
     }
 }
 

@@ -9,6 +9,7 @@ mod embedded;
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlua::ffi as lua;
 use mlua::ffi::lua_State;
@@ -19,6 +20,7 @@ extern "C" {
 }
 
 /// A coroutine, kept from the collector by a reference in the registry.
+#[derive(Clone, Copy)]
 pub struct Coroutine {
     pub l: *mut lua_State,
     anchor: c_int,
@@ -26,8 +28,7 @@ pub struct Coroutine {
 
 pub struct Vm {
     l: *mut lua_State,
-    /// Coroutines that finished and wait for the next request.
-    idle: Vec<Coroutine>,
+    id: u64,
     /// References of the chunks of files, by absolute path.
     files: HashMap<Vec<u8>, c_int>,
     /// The table of `ngx.ctx` tables, by the number that a request holds.
@@ -40,8 +41,7 @@ pub struct Vm {
     ctx_count: c_int,
 }
 
-/// How many idle coroutines a VM keeps.
-const IDLE_MAX: usize = 1024;
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Vm {
     /// Makes a VM with the standard libraries, everything embedded, and the global `ngx`.
@@ -55,7 +55,7 @@ impl Vm {
             lua::lua_atpanic(l, at_panic);
             let mut vm = Vm {
                 l,
-                idle: Vec::new(),
+                id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
                 files: HashMap::new(),
                 ctx_tables: lua::LUA_NOREF,
                 dispatcher: lua::LUA_NOREF,
@@ -112,15 +112,13 @@ impl Vm {
         self.dispatcher
     }
 
-    pub fn has_idle_coroutine(&self) -> bool {
-        !self.idle.is_empty()
+    /// A number that no other VM of the process has, ever.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
-    /// A coroutine with an empty stack; `None` when there is no memory for one.
-    pub fn take_coroutine(&mut self) -> Option<Coroutine> {
-        if let Some(coroutine) = self.idle.pop() {
-            return Some(coroutine);
-        }
+    /// A new coroutine with an empty stack; `None` when there is no memory for one.
+    pub fn coroutine(&mut self) -> Option<Coroutine> {
         unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
             // SAFETY: called by `lua_cpcall` with a pointer to the result.
             unsafe {
@@ -142,21 +140,22 @@ impl Vm {
         Some(coroutine)
     }
 
-    /// Takes back a coroutine. `finished` says that its function returned; otherwise it is reset first.
-    pub fn put_coroutine(&mut self, coroutine: Coroutine, finished: bool) {
+    /// Empties a coroutine's stack. `returned` says that its function came to its end.
+    pub fn reset_coroutine(&mut self, coroutine: Coroutine, returned: bool) {
         // SAFETY: the coroutine belongs to this VM and isn't running.
         unsafe {
-            if self.idle.len() >= IDLE_MAX {
-                lua::luaL_unref(self.l, lua::LUA_REGISTRYINDEX, coroutine.anchor);
-                return;
-            }
-            if finished {
-                lua::lua_settop(coroutine.l, 0);
-            } else {
+            if !returned {
                 lua_resetthread(self.l, coroutine.l);
+            } else if lua::lua_gettop(coroutine.l) != 0 {
+                lua::lua_settop(coroutine.l, 0);
             }
         }
-        self.idle.push(coroutine);
+    }
+
+    /// Lets the collector have a coroutine.
+    pub fn drop_coroutine(&mut self, coroutine: Coroutine) {
+        // SAFETY: the reference was made in this VM's registry.
+        unsafe { lua::luaL_unref(self.l, lua::LUA_REGISTRYINDEX, coroutine.anchor) }
     }
 
     /// A number for a new `ngx.ctx` table; Lua puts the table in its place.
