@@ -125,7 +125,8 @@ local function internal_error(development, name, status, message, trace)
         -- Too late for a status: the connection is closed, so that the client sees that something is missing.
         error(text, 0)
     end
-    ngx.log(ERR, text)
+    -- Not ngx.log, which would name this line.
+    C.spacer_log_plain(ERR, text, #text)
     respond_error(status, development and message or "Internal Server Error")
 end
 
@@ -140,14 +141,13 @@ local function describe(value)
         return "raised nil"
     end
     local mt = getmetatable(value)
-    local ok, text = false, nil
     if type(mt) == "table" and mt.__tostring then
-        ok, text = pcall(tostring, value)
+        local ok, text = pcall(tostring, value)
         if ok then
             return text
         end
     end
-    ok, text = pcall(encode, value)
+    local ok, text = pcall(encode, value)
     return "raised a " .. kind .. (ok and ": " .. text or "")
 end
 

@@ -6,7 +6,6 @@ local C, check, result, bad_argument, out, out_string =
     base.C, base.check, base.result, base.bad_argument, base.out, base.out_string
 local ffi_string, ffi_new = ffi.string, ffi.new
 local type, tostring, rawget, setmetatable, error = type, tostring, rawget, setmetatable, error
-local lower, gsub = string.lower, string.gsub
 
 local VALUES_MAX = 64
 local values = ffi_new("spacer_str[?]", VALUES_MAX)
@@ -27,11 +26,9 @@ local lookup = {
         if type(key) ~= "string" then
             return nil
         end
-        local name = gsub(lower(key), "_", "-")
-        if name ~= key then
-            return rawget(self, name)
-        end
-        return nil
+        -- Not string.gsub, which LuaJIT doesn't compile.
+        C.spacer_header_key(key, #key, out)
+        return rawget(self, out_string())
     end,
 }
 

@@ -331,3 +331,14 @@ unsafe fn collect_raw(r: Request, text: &mut Vec<u8>) {
     }
 }
 
+
+/// A header's name as the tables of headers have it: in lower case, with dashes.
+#[no_mangle]
+pub extern "C" fn spacer_header_key(name: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string; the result is read before the next call.
+    unsafe {
+        let text = super::scratch();
+        text.extend(arg(name, len).iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }));
+        out.set(text);
+    }
+}

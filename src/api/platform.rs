@@ -9,7 +9,9 @@ use gateway::{Answer, Method, Table};
 use nginx_sys::*;
 
 use super::encoding::spacer_pair;
-use super::{arg, error, headers_out, spacer_str, with_request, with_request_in, FAIL, HANDLERS, OK, RAISE};
+use super::{
+    arg, error, headers_out, spacer_str, with_request, with_request_in, FAIL, HANDLERS, OK, RAISE,
+};
 use crate::conf;
 use crate::ctx::{Ctx, Worker};
 use crate::function::trace;
@@ -99,7 +101,8 @@ unsafe fn private(ctx: &mut Ctx, route: &mut spacer_route) -> c_int {
         let path = ngx::bytes((*r).uri);
         let name = path.strip_prefix(b"/private/").unwrap_or_default();
         let name = name.strip_suffix(b"/").unwrap_or(name);
-        let function = std::str::from_utf8(name).ok().and_then(|name| gateway::function_name(name).ok());
+        let function =
+            std::str::from_utf8(name).ok().and_then(|name| gateway::function_name(name).ok());
         match function {
             // Whether there is such a function is seen when it is loaded.
             Some(function) => {
@@ -211,7 +214,12 @@ const WRAPPERS: [(&[u8], &[u8]); 2] = [(b"{\"data\":", b"}\n"), (b"{\"error\":",
 /// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. A null
 /// value makes an answer without a body. It is sent when the coroutine ends.
 #[no_mangle]
-pub extern "C" fn spacer_respond(status: c_int, kind: usize, value: *const u8, len: usize) -> c_int {
+pub extern "C" fn spacer_respond(
+    status: c_int,
+    kind: usize,
+    value: *const u8,
+    len: usize,
+) -> c_int {
     with_request_in(HANDLERS, |ctx| {
         // SAFETY: Lua's string, and a live request whose header isn't sent.
         unsafe {

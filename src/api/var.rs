@@ -9,8 +9,26 @@ use super::{arg, error, spacer_str, with_request, NONE, OK, RAISE};
 use crate::ctx::Worker;
 use crate::ngx::{self, Request};
 
-/// Handle to name, in lower case, with its hash. Handles are small numbers that stay valid for the process.
-static NAMES: Worker<Vec<(Vec<u8>, ngx_uint_t)>> = Worker::new(Vec::new());
+/// A variable's name, in lower case, and what it was last found to be.
+struct Name {
+    text: Vec<u8>,
+    hash: ngx_uint_t,
+    /// The configuration that `found` was looked up in: a reload makes another.
+    core: *const ngx_http_core_main_conf_t,
+    found: Found,
+}
+
+#[derive(Clone, Copy)]
+enum Found {
+    /// nginx keeps its value in this place of the request.
+    Indexed(ngx_uint_t),
+    Computed(ngx_http_get_variable_pt, usize),
+    /// `$http_NAME`, `$arg_NAME` and the like, or none at all.
+    ByName,
+}
+
+/// Handles are places in this list; they stay valid for the process.
+static NAMES: Worker<Vec<Name>> = Worker::new(Vec::new());
 static HANDLES: Worker<Option<HashMap<Vec<u8>, c_int>>> = Worker::new(None);
 
 /// Names made up at run time, `ngx.var["arg_" .. x]` say, must not fill the memory.
@@ -32,7 +50,8 @@ pub extern "C" fn spacer_var_handle(name: *const u8, len: usize) -> c_int {
         }
         let handle = names.len() as c_int;
         let hash = ngx::hash_key(&name);
-        names.push((name.clone(), hash));
+        let core = std::ptr::null();
+        names.push(Name { text: name.clone(), hash, core, found: Found::ByName });
         handles.insert(name, handle);
         handle
     }
@@ -44,13 +63,64 @@ pub extern "C" fn spacer_var_get(handle: c_int, out: &mut spacer_str) -> c_int {
     with_request(|ctx| {
         // SAFETY: handles come from `spacer_var_handle`; the request is live.
         unsafe {
-            let names = &*NAMES.get();
-            match names.get(handle as usize) {
-                Some((name, hash)) => read(ctx.r, name, *hash, out),
+            let names = &mut *NAMES.get();
+            match names.get_mut(handle as usize) {
+                Some(name) => name.read(ctx.r, out),
                 None => NONE,
             }
         }
     })
+}
+
+impl Name {
+    unsafe fn read(&mut self, r: Request, out: &mut spacer_str) -> c_int {
+        // SAFETY: the caller's request is live; its variables and their handlers belong to its configuration.
+        unsafe {
+            let core: &mut ngx_http_core_main_conf_t =
+                ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+            if !std::ptr::eq(core, self.core) {
+                self.found = find(core, &self.text, self.hash);
+                self.core = core;
+            }
+            match self.found {
+                Found::Indexed(index) => give(ngx_http_get_flushed_variable(r, index).as_ref(), out),
+                Found::Computed(Some(handler), data) => {
+                    let mut value: ngx_http_variable_value_t = std::mem::zeroed();
+                    if handler(r, &mut value, data) != ngx::OK {
+                        return NONE;
+                    }
+                    give(Some(&value), out)
+                }
+                Found::Computed(None, _) | Found::ByName => read(r, &self.text, self.hash, out),
+            }
+        }
+    }
+}
+
+unsafe fn find(core: &mut ngx_http_core_main_conf_t, name: &[u8], hash: ngx_uint_t) -> Found {
+    // SAFETY: the hash belongs to the configuration and holds variables.
+    let found = unsafe {
+        ngx_hash_find(&mut core.variables_hash, hash, name.as_ptr().cast_mut(), name.len())
+            .cast::<ngx_http_variable_t>()
+            .as_ref()
+    };
+    match found {
+        Some(variable) if variable.flags & NGX_HTTP_VAR_INDEXED as ngx_uint_t != 0 => {
+            Found::Indexed(variable.index)
+        }
+        Some(variable) => Found::Computed(variable.get_handler, variable.data),
+        None => Found::ByName,
+    }
+}
+
+fn give(value: Option<&ngx_http_variable_value_t>, out: &mut spacer_str) -> c_int {
+    match value {
+        Some(value) if value.not_found() == 0 => {
+            out.set(value.as_bytes());
+            OK
+        }
+        _ => NONE,
+    }
 }
 
 /// A variable by its name.
@@ -90,14 +160,7 @@ unsafe fn read(r: Request, name: &[u8], hash: ngx_uint_t, out: &mut spacer_str) 
     let mut name = ngx::str_of(name);
     // SAFETY: the caller's request is live.
     unsafe {
-        let value = ngx_http_get_variable(r, &mut name, hash);
-        match value.as_ref() {
-            Some(value) if value.not_found() == 0 => {
-                out.set(value.as_bytes());
-                OK
-            }
-            _ => NONE,
-        }
+        give(ngx_http_get_variable(r, &mut name, hash).as_ref(), out)
     }
 }
 

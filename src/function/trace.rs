@@ -63,7 +63,8 @@ unsafe fn make(r: Request) -> Option<Trace> {
 
 /// What a client sends as an id ends up in the log, where `/` and `%` stand around it.
 fn is_id(text: &[u8]) -> bool {
-    (1..=64).contains(&text.len()) && text.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
+    (1..=64).contains(&text.len())
+        && text.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
 }
 
 const ID_BYTES: usize = 16;

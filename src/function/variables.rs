@@ -30,7 +30,8 @@ pub unsafe fn add(cf: *mut ngx_conf_t) -> bool {
         let mut name = ngx::str_of(name);
         // SAFETY: nginx copies the name, and gives back the variable or null.
         unsafe {
-            let variable = ngx_http_add_variable(cf, &mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t);
+            let variable =
+                ngx_http_add_variable(cf, &mut name, NGX_HTTP_VAR_NOCACHEABLE as ngx_uint_t);
             variable.as_mut().is_some_and(|variable| {
                 variable.get_handler = Some(getter);
                 variable.data = which;
@@ -40,7 +41,11 @@ pub unsafe fn add(cf: *mut ngx_conf_t) -> bool {
     })
 }
 
-unsafe extern "C" fn function(r: Request, value: *mut ngx_variable_value_t, _data: usize) -> ngx_int_t {
+unsafe extern "C" fn function(
+    r: Request,
+    value: *mut ngx_variable_value_t,
+    _data: usize,
+) -> ngx_int_t {
     // SAFETY: nginx passes a live request and the value to fill in; the name is copied into the request's pool.
     unsafe {
         let name = ctx::get(r).filter(|ctx| !ctx.function.is_empty());

@@ -36,7 +36,12 @@ pub unsafe extern "C" fn set_project(
         let dir = prefix.join(OsStr::from_bytes(argument(cf)));
         let dir = match dir.canonicalize() {
             Ok(dir) if dir.is_dir() => dir,
-            Ok(_) => return conf_error(cf, &format!("spacer_project: {} is not a folder", dir.display())),
+            Ok(_) => {
+                return conf_error(
+                    cf,
+                    &format!("spacer_project: {} is not a folder", dir.display()),
+                )
+            }
             Err(cause) => {
                 return conf_error(cf, &format!("spacer_project: {}: {cause}", dir.display()));
             }

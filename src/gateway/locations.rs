@@ -37,7 +37,8 @@ pub unsafe fn add(
         }
 
         let loc_conf: *mut *mut std::ffi::c_void =
-            ngx_pcalloc((*cf).pool, size_of::<*mut std::ffi::c_void>() * ngx_http_max_module).cast();
+            ngx_pcalloc((*cf).pool, size_of::<*mut std::ffi::c_void>() * ngx_http_max_module)
+                .cast();
         if loc_conf.is_null() {
             return Err(CONF_ERROR);
         }
@@ -85,7 +86,8 @@ unsafe fn exists(parent: &ngx_http_core_loc_conf_t, name: &Name<'_>) -> bool {
             if let Some(core) = core.as_ref() {
                 let is_regex = !core.regex.is_null() || core.noname() != 0 || core.named() != 0;
                 let exact = core.exact_match() != 0;
-                if !is_regex && exact == name.exact && ngx::bytes(core.name) == name.path.as_bytes() {
+                if !is_regex && exact == name.exact && ngx::bytes(core.name) == name.path.as_bytes()
+                {
                     return true;
                 }
             }
