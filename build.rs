@@ -43,8 +43,12 @@ fn embed_lua(out: &Path) -> io::Result<()> {
     for file in &files {
         let relative = file.strip_prefix(&root).expect("below the root");
         let module = relative.with_extension("").display().to_string().replace('/', ".");
-        writeln!(text, "({module:?}, {:?}, include_str!({file:?})),", relative.display().to_string())
-            .expect("writing to a String");
+        writeln!(
+            text,
+            "({module:?}, {:?}, include_str!({file:?})),",
+            relative.display().to_string()
+        )
+        .expect("writing to a String");
     }
     text.push_str("]\n");
     fs::write(out.join("embedded.rs"), text)

@@ -12,8 +12,8 @@ use nginx_sys::*;
 
 use crate::api::body_filter::BodyFilter;
 use crate::api::output::Output;
-use crate::api::subrequest::Batch;
 use crate::api::request_body::{BodyBuilder, BodyRead};
+use crate::api::subrequest::Batch;
 use crate::conf;
 use crate::function::error_page::ErrorPage;
 use crate::function::trace::Trace;
@@ -95,7 +95,7 @@ impl<T> Worker<T> {
 }
 
 /// `Ctx`es waiting for their next request.
-static IDLE: Worker<Vec<Box<Ctx>>> = Worker::new(Vec::new());
+static IDLE: Worker<Vec<*mut Ctx>> = Worker::new(Vec::new());
 const IDLE_MAX: usize = 1024;
 
 /// The request's `Ctx`, if it has one.
@@ -141,11 +141,11 @@ unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
     // SAFETY: one thread.
     unsafe {
         let (vm, owns_vm) = vm_for(r)?;
-        let mut ctx = (*IDLE.get()).pop().unwrap_or_else(|| Box::new(Ctx::empty()));
-        ctx.r = r;
-        ctx.vm = vm;
-        ctx.owns_vm = owns_vm;
-        Box::into_raw(ctx).as_mut()
+        let ctx = (*IDLE.get()).pop().unwrap_or_else(|| Box::into_raw(Box::new(Ctx::empty())));
+        (*ctx).r = r;
+        (*ctx).vm = vm;
+        (*ctx).owns_vm = owns_vm;
+        ctx.as_mut()
     }
 }
 
@@ -180,7 +180,9 @@ pub unsafe fn release_if_done(ctx: &mut Ctx) {
     unsafe {
         let conf = conf::loc_conf(ctx.r);
         let filters = [conf.header_filter, conf.body_filter, conf.log];
-        let wanted = filters.iter().any(|code| !code.is_null()) || !conf.endpoint.is_null() || ctx.ctx_slot != 0;
+        let wanted = filters.iter().any(|code| !code.is_null())
+            || !conf.endpoint.is_null()
+            || ctx.ctx_slot != 0;
         if ctx.registered {
             return;
         }
@@ -216,12 +218,15 @@ unsafe fn vm_for(r: Request) -> Option<(*mut Vm, bool)> {
 unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is the box leaked in `create`, and the clean-up runs once.
     unsafe {
-        let mut ctx = Box::from_raw(data.cast::<Ctx>());
-        ctx.reset();
+        let ctx = data.cast::<Ctx>();
+        (*ctx).reset();
         let idle = &mut *IDLE.get();
         if idle.len() < IDLE_MAX {
             idle.push(ctx);
-        } else if let (Some(mut spare), Some(vm)) = (ctx.spare.take(), ctx.vm.as_mut()) {
+            return;
+        }
+        let mut ctx = Box::from_raw(ctx);
+        if let (Some(mut spare), Some(vm)) = (ctx.spare.take(), ctx.vm.as_mut()) {
             spare.discard(vm);
         }
     }

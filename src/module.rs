@@ -116,13 +116,19 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 ngx::module_conf(ctx.main_conf, &*ptr::addr_of!(ngx_http_core_module))
             };
             let handlers = [
-                (Phase::Rewrite, ngx_http_phases_NGX_HTTP_REWRITE_PHASE, phase::rewrite::handler as Handler),
+                (
+                    Phase::Rewrite,
+                    ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
+                    phase::rewrite::handler as Handler,
+                ),
                 (Phase::Access, ngx_http_phases_NGX_HTTP_ACCESS_PHASE, phase::access::handler),
                 (Phase::Log, ngx_http_phases_NGX_HTTP_LOG_PHASE, phase::log::handler),
             ];
             let used = conf::main_conf(cf).phases;
             for (phase, slot, handler) in handlers {
-                if phase as u32 & used != 0 && !push_first(&mut core.phases[slot as usize].handlers, handler) {
+                if phase as u32 & used != 0
+                    && !push_first(&mut core.phases[slot as usize].handlers, handler)
+                {
                     return ngx::ERROR;
                 }
             }

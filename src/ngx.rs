@@ -136,7 +136,14 @@ pub unsafe fn log_fmt(level: u32, log: *mut ngx_log_t, err: i32, args: fmt::Argu
     let _ = text.write_fmt(args);
     // SAFETY: the format takes a length and a pointer to that many bytes.
     unsafe {
-        ngx_log_error_core(level as ngx_uint_t, log, err, c"%*s".as_ptr(), text.len(), text.as_ptr())
+        ngx_log_error_core(
+            level as ngx_uint_t,
+            log,
+            err,
+            c"%*s".as_ptr(),
+            text.len(),
+            text.as_ptr(),
+        )
     }
 }
 
@@ -205,7 +212,10 @@ pub unsafe fn hold(r: Request) {
 ///
 /// # Safety
 /// `confs` is such an array, and the module's entry in it is a `T`.
-pub unsafe fn module_conf<'a, T>(confs: *mut *mut std::ffi::c_void, module: &ngx_module_t) -> &'a mut T {
+pub unsafe fn module_conf<'a, T>(
+    confs: *mut *mut std::ffi::c_void,
+    module: &ngx_module_t,
+) -> &'a mut T {
     // SAFETY: the caller's promise; nginx made the entry with the module's own `create_*_conf`.
     unsafe { &mut *(*confs.add(module.ctx_index)).cast::<T>() }
 }
@@ -244,7 +254,8 @@ pub unsafe fn list_items<'a, T: 'a>(list: *mut ngx_list_t) -> impl Iterator<Item
 
 /// nginx's hash of a lower-case key.
 pub fn hash_key(key: &[u8]) -> ngx_uint_t {
-    key.iter().fold(0, |hash: ngx_uint_t, &byte| hash.wrapping_mul(31).wrapping_add(byte as ngx_uint_t))
+    key.iter()
+        .fold(0, |hash: ngx_uint_t, &byte| hash.wrapping_mul(31).wrapping_add(byte as ngx_uint_t))
 }
 
 /// nginx's cached time: seconds and milliseconds.

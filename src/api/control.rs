@@ -39,7 +39,10 @@ pub extern "C" fn spacer_exit(status: c_int) -> c_int {
         // SAFETY: the request is live.
         unsafe {
             let r = ctx.r;
-            if ctx.header_sent() && status >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t && !is_abort(status) {
+            if ctx.header_sent()
+                && status >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t
+                && !is_abort(status)
+            {
                 let sent = (*r).headers_out.status;
                 if status != sent as ngx_int_t {
                     log_error!(
@@ -88,7 +91,9 @@ pub extern "C" fn spacer_exec(
             let more = arg(args, args_len);
             if !more.is_empty() {
                 let old = ngx::bytes(query);
-                let joined = if old.is_empty() { ngx::pool_str((*ctx.r).pool, more) } else {
+                let joined = if old.is_empty() {
+                    ngx::pool_str((*ctx.r).pool, more)
+                } else {
                     ngx::pool_concat((*ctx.r).pool, &[old, b"&", more])
                 };
                 match joined {
@@ -151,7 +156,10 @@ pub extern "C" fn spacer_redirect(uri: *const u8, len: usize, status: c_int) -> 
             if let Some(byte) = unsafe_byte(uri) {
                 return error(
                     RAISE,
-                    format_args!("unsafe byte \"0x{byte:02x}\" in redirect uri \"{}\"", Escaped(uri)),
+                    format_args!(
+                        "unsafe byte \"0x{byte:02x}\" in redirect uri \"{}\"",
+                        Escaped(uri)
+                    ),
                 );
             }
             if headers_out::set(ctx, b"Location", Some(uri), false).is_none() {
@@ -166,7 +174,12 @@ pub extern "C" fn spacer_redirect(uri: *const u8, len: usize, status: c_int) -> 
 
 /// `ngx.req.set_uri(uri, jump, binary)`.
 #[no_mangle]
-pub extern "C" fn spacer_req_set_uri(uri: *const u8, len: usize, jump: bool, binary: bool) -> c_int {
+pub extern "C" fn spacer_req_set_uri(
+    uri: *const u8,
+    len: usize,
+    jump: bool,
+    binary: bool,
+) -> c_int {
     super::with_request(|ctx| {
         // SAFETY: Lua's string, copied into the pool of a live request.
         unsafe {
@@ -230,4 +243,3 @@ impl std::fmt::Display for Escaped<'_> {
         Ok(())
     }
 }
-

@@ -22,17 +22,39 @@ impl Escape {
     fn escapes(self, byte: u8) -> bool {
         match self {
             Escape::Uri => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?'),
-            Escape::Args => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+'),
+            Escape::Args => {
+                byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+')
+            }
             // Everything that RFC 3986 does not call unreserved, but for what `encodeURIComponent` leaves alone.
             Escape::Component => {
-                !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'))
-            }
-            Escape::HeaderName => {
-                byte <= b' ' || byte == 0x7f || byte >= 0x80
+                !(byte.is_ascii_alphanumeric()
                     || matches!(
                         byte,
-                        b'"' | b'(' | b')' | b',' | b'/' | b':' | b';' | b'<' | b'=' | b'>' | b'?' | b'@' | b'['
-                            | b'\\' | b']' | b'{' | b'}'
+                        b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'
+                    ))
+            }
+            Escape::HeaderName => {
+                byte <= b' '
+                    || byte == 0x7f
+                    || byte >= 0x80
+                    || matches!(
+                        byte,
+                        b'"' | b'('
+                            | b')'
+                            | b','
+                            | b'/'
+                            | b':'
+                            | b';'
+                            | b'<'
+                            | b'='
+                            | b'>'
+                            | b'?'
+                            | b'@'
+                            | b'['
+                            | b'\\'
+                            | b']'
+                            | b'{'
+                            | b'}'
                     )
             }
             Escape::HeaderValue => (byte < b' ' && byte != b'\t') || byte == 0x7f,
@@ -83,7 +105,12 @@ pub fn unescape_into(out: &mut Vec<u8>, text: &[u8], plus_is_space: bool) {
 
 /// `ngx.escape_uri(text, type)`: 0 for a whole URI, 2 for a component.
 #[no_mangle]
-pub extern "C" fn spacer_escape_uri(data: *const u8, len: usize, kind: c_int, out: &mut spacer_str) {
+pub extern "C" fn spacer_escape_uri(
+    data: *const u8,
+    len: usize,
+    kind: c_int,
+    out: &mut spacer_str,
+) {
     // SAFETY: Lua's string; the result is read before the next call.
     unsafe {
         let kind = match kind {

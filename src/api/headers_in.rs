@@ -15,13 +15,21 @@ use crate::ngx::{self, Request};
 pub extern "C" fn spacer_req_count_headers() -> c_int {
     with_request(|ctx| {
         // SAFETY: the request is live.
-        unsafe { ngx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers).map(|p| p.len()).sum::<usize>() as c_int }
+        unsafe {
+            ngx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers)
+                .map(|p| p.len())
+                .sum::<usize>() as c_int
+        }
     })
 }
 
 /// The request headers, into `headers`, which has room for `max`. The names are in lower case unless `raw`.
 #[no_mangle]
-pub extern "C" fn spacer_req_get_headers(headers: *mut spacer_header, max: usize, raw: bool) -> c_int {
+pub extern "C" fn spacer_req_get_headers(
+    headers: *mut spacer_header,
+    max: usize,
+    raw: bool,
+) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's array of `max` elements, and a live request; nginx keeps each name in lower case too.
         unsafe {
@@ -31,7 +39,11 @@ pub extern "C" fn spacer_req_get_headers(headers: *mut spacer_header, max: usize
                     break;
                 }
                 let entry = &mut *headers.add(n);
-                entry.name.data = if raw || header.lowcase_key.is_null() { header.key.data } else { header.lowcase_key };
+                entry.name.data = if raw || header.lowcase_key.is_null() {
+                    header.key.data
+                } else {
+                    header.lowcase_key
+                };
                 entry.name.len = header.key.len;
                 entry.value.set(ngx::bytes(header.value));
                 n += 1;
@@ -90,13 +102,12 @@ pub unsafe fn set(r: Request, name: &[u8], value: Option<&[u8]>, append: bool) -
         let Some(value) = value.filter(|value| !value.is_empty() || known.is_none()) else {
             return Some(());
         };
-        let element = ngx_table_elt_t {
-            hash: ngx::hash_key(&lower),
-            key: ngx::pool_str(pool, &name)?,
-            value: ngx::pool_str(pool, &escape(value, Escape::HeaderValue))?,
-            lowcase_key: ngx::pool_str(pool, &lower)?.data,
-            ..std::mem::zeroed()
-        };
+        // Later versions of nginx have more fields.
+        let mut element: ngx_table_elt_t = std::mem::zeroed();
+        element.hash = ngx::hash_key(&lower);
+        element.key = ngx::pool_str(pool, &name)?;
+        element.value = ngx::pool_str(pool, &escape(value, Escape::HeaderValue))?;
+        element.lowcase_key = ngx::pool_str(pool, &lower)?.data;
         let header: *mut ngx_table_elt_t = ngx_list_push(&mut (*r).headers_in.headers).cast();
         if header.is_null() {
             return None;
@@ -218,7 +229,9 @@ unsafe fn forget_host_variable(r: Request) {
         let core: &ngx_http_core_main_conf_t =
             ngx::module_conf((*r).main_conf, &*ptr::addr_of!(ngx_http_core_module));
         let indexed = core.variables.as_slice::<ngx_http_variable_t>();
-        if let Some(index) = indexed.iter().position(|variable| ngx::bytes(variable.name) == b"host") {
+        if let Some(index) =
+            indexed.iter().position(|variable| ngx::bytes(variable.name) == b"host")
+        {
             let value = &mut *(*r).variables.add(index);
             value.set_valid(0);
             value.set_not_found(0);
@@ -331,14 +344,19 @@ unsafe fn collect_raw(r: Request, text: &mut Vec<u8>) {
     }
 }
 
-
 /// A header's name as the tables of headers have it: in lower case, with dashes.
 #[no_mangle]
 pub extern "C" fn spacer_header_key(name: *const u8, len: usize, out: &mut spacer_str) {
     // SAFETY: Lua's string; the result is read before the next call.
     unsafe {
         let text = super::scratch();
-        text.extend(arg(name, len).iter().map(|&byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }));
+        text.extend(arg(name, len).iter().map(|&byte| {
+            if byte == b'_' {
+                b'-'
+            } else {
+                byte.to_ascii_lowercase()
+            }
+        }));
         out.set(text);
     }
 }

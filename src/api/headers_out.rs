@@ -220,7 +220,10 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
 }
 
 /// nginx's own pointer to a header that it knows and that has one value.
-fn single<'a>(out: &'a mut ngx_http_headers_out_t, lower: &[u8]) -> Option<&'a mut *mut ngx_table_elt_t> {
+fn single<'a>(
+    out: &'a mut ngx_http_headers_out_t,
+    lower: &[u8],
+) -> Option<&'a mut *mut ngx_table_elt_t> {
     Some(match lower {
         b"server" => &mut out.server,
         b"date" => &mut out.date,
@@ -337,7 +340,12 @@ unsafe fn link(r: Request, lower: &[u8], header: *mut ngx_table_elt_t) -> Option
 
 /// `ngx_array_init`, which nginx only has as an inline function.
 #[cfg(not(ngx_linked_headers))]
-unsafe fn ngx_array_init(array: &mut ngx_array_t, pool: *mut ngx_pool_t, n: usize, size: usize) -> ngx_int_t {
+unsafe fn ngx_array_init(
+    array: &mut ngx_array_t,
+    pool: *mut ngx_pool_t,
+    n: usize,
+    size: usize,
+) -> ngx_int_t {
     // SAFETY: the caller's pool is live.
     let elts = unsafe { ngx_palloc(pool, n * size) };
     if elts.is_null() {
@@ -381,7 +389,10 @@ pub extern "C" fn spacer_get_header(
                 (*values).set(b"chunked");
                 return 1;
             }
-            if lower == b"last-modified" && out.last_modified.is_null() && out.last_modified_time != -1 {
+            if lower == b"last-modified"
+                && out.last_modified.is_null()
+                && out.last_modified_time != -1
+            {
                 let text = super::scratch();
                 text.resize(64, 0);
                 let end = ngx_http_time(text.as_mut_ptr(), out.last_modified_time);
@@ -400,13 +411,18 @@ pub extern "C" fn spacer_get_header(
             }
             let mut n = 0;
             for header in ngx::list_items::<ngx_table_elt_t>(&mut out.headers) {
-                if n < max && header.hash != 0 && ngx::bytes(header.key).eq_ignore_ascii_case(&lower) {
+                if n < max
+                    && header.hash != 0
+                    && ngx::bytes(header.key).eq_ignore_ascii_case(&lower)
+                {
                     (*values.add(n)).set(ngx::bytes(header.value));
                     n += 1;
                 }
             }
             if n == 0 && lower == b"location" {
-                if let Some(location) = out.location.as_ref().filter(|location| location.value.len > 0) {
+                if let Some(location) =
+                    out.location.as_ref().filter(|location| location.value.len > 0)
+                {
                     (*values).set(ngx::bytes(location.value));
                     return 1;
                 }
@@ -448,7 +464,8 @@ pub extern "C" fn spacer_get_headers(headers: *mut spacer_header, max: usize, ra
             let r = ctx.r;
             let out = &mut (*r).headers_out;
             let text = super::scratch();
-            let names: usize = ngx::list_items::<ngx_table_elt_t>(&mut out.headers).map(|h| h.key.len).sum();
+            let names: usize =
+                ngx::list_items::<ngx_table_elt_t>(&mut out.headers).map(|h| h.key.len).sum();
             text.reserve(names + 32);
             let mut n = 0;
             let mut add = |name: &[u8], value: &[u8]| {
@@ -489,7 +506,10 @@ pub extern "C" fn spacer_get_headers(headers: *mut spacer_header, max: usize, ra
                 } else {
                     let at = text.len();
                     text.extend(name.iter().map(u8::to_ascii_lowercase));
-                    add(ngx::raw_bytes(text.as_ptr().add(at), name.len()), ngx::bytes(header.value));
+                    add(
+                        ngx::raw_bytes(text.as_ptr().add(at), name.len()),
+                        ngx::bytes(header.value),
+                    );
                 }
             }
             n as c_int

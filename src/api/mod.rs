@@ -124,10 +124,7 @@ pub fn with_request_in(phases: u32, f: impl FnOnce(&mut Ctx) -> c_int) -> c_int 
 }
 
 pub fn disabled() -> c_int {
-    error(
-        RAISE,
-        format_args!("API disabled in the context of {}", current().phase.directive()),
-    )
+    error(RAISE, format_args!("API disabled in the context of {}", current().phase.directive()))
 }
 
 /// The phases whose code may wait and make a response.

@@ -284,9 +284,16 @@ pub unsafe fn finish(ctx: &mut Ctx) -> ngx_int_t {
         if (*r).header_only() != 0 {
             ctx.output.eof = true;
             ctx.output.stage.clear();
-            return if ctx.output.buffering && !ctx.header_sent() { transmit_header(ctx) } else { rc };
+            return if ctx.output.buffering && !ctx.header_sent() {
+                transmit_header(ctx)
+            } else {
+                rc
+            };
         }
-        if (*r).request_body.is_null() && r == (*r).main && ngx_http_discard_request_body(r) != ngx::OK {
+        if (*r).request_body.is_null()
+            && r == (*r).main
+            && ngx_http_discard_request_body(r) != ngx::OK
+        {
             return ngx::ERROR;
         }
         if ctx.output.buffering && !ctx.header_sent() {
@@ -428,13 +435,15 @@ pub extern "C" fn spacer_print_number(number: f64) {
 }
 
 pub fn write_number(out: &mut Vec<u8>, number: f64) {
-    if number.fract() == 0.0 && number.abs() < 1e14 && (number != 0.0 || number.is_sign_positive()) {
+    if number.fract() == 0.0 && number.abs() < 1e14 && (number != 0.0 || number.is_sign_positive())
+    {
         let _ = write!(out, "{}", number as i64);
         return;
     }
     let mut text = [0u8; 40];
     // SAFETY: "%.14g" of a double fits the buffer.
-    let len = unsafe { libc::snprintf(text.as_mut_ptr().cast(), text.len(), c"%.14g".as_ptr(), number) };
+    let len =
+        unsafe { libc::snprintf(text.as_mut_ptr().cast(), text.len(), c"%.14g".as_ptr(), number) };
     out.extend_from_slice(&text[..len.max(0) as usize]);
 }
 
@@ -641,7 +650,14 @@ pub unsafe fn write_event(ctx: &mut Ctx) {
 
 unsafe fn log_timeout(connection: *mut ngx_connection_t) {
     // SAFETY: the connection is live.
-    unsafe { ngx::log_fmt(NGX_LOG_INFO, (*connection).log, libc::ETIMEDOUT, format_args!("client timed out")) }
+    unsafe {
+        ngx::log_fmt(
+            NGX_LOG_INFO,
+            (*connection).log,
+            libc::ETIMEDOUT,
+            format_args!("client timed out"),
+        )
+    }
 }
 
 /// `ngx.headers_sent`: 1, 0, or a raised error.

@@ -8,7 +8,10 @@ use std::task::{Poll, Waker};
 
 use nginx_sys::*;
 
-use super::{arg, error, headers_in, scratch, spacer_str, wait, with_request, with_request_in, HANDLERS, NONE, OK, RAISE};
+use super::{
+    arg, error, headers_in, scratch, spacer_str, wait, with_request, with_request_in, HANDLERS,
+    NONE, OK, RAISE,
+};
 use crate::ctx::{self, Ctx, End};
 use crate::module;
 use crate::ngx::{self, log_debug, Request};
@@ -42,14 +45,8 @@ pub extern "C" fn spacer_req_read_body() -> c_int {
         // SAFETY: the request is live, now and when its thread's future is polled.
         unsafe {
             let r = ctx.r;
-            if (*r).discard_body() != 0 || (*r).request_body != ptr::null_mut() || r != (*r).main {
-                if (*r).request_body.is_null() && r == (*r).main {
-                    return OK;
-                }
-                if r == (*r).main {
-                    // It is there, or being read by someone else of this request.
-                    return OK;
-                }
+            if (*r).discard_body() != 0 || !(*r).request_body.is_null() {
+                return OK;
             }
             log_debug!(r, "lua start to read buffered request body");
             let ctx: *mut Ctx = ctx;
@@ -61,7 +58,10 @@ pub extern "C" fn spacer_req_read_body() -> c_int {
                     ctx.body = BodyRead::default();
                     let rc = start_reading(ctx.r);
                     if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
-                        log_debug!(ctx.r, "http read client request body returned error code {rc}, exitting now");
+                        log_debug!(
+                            ctx.r,
+                            "http read client request body returned error code {rc}, exitting now"
+                        );
                         ctx.end = Some(End::Exit(rc));
                         return Poll::Ready(OK);
                     }
@@ -198,7 +198,10 @@ unsafe fn refuse_replacement(r: Request) -> Option<c_int> {
     // SAFETY: the caller's request is live.
     unsafe {
         if (*r).discard_body() != 0 {
-            return Some(error(RAISE, format_args!("request body already discarded asynchronously")));
+            return Some(error(
+                RAISE,
+                format_args!("request body already discarded asynchronously"),
+            ));
         }
         if (*r).request_body.is_null() {
             return Some(error(RAISE, format_args!("request body not read yet")));
@@ -308,7 +311,9 @@ fn replaced(done: Option<()>) -> c_int {
 pub extern "C" fn spacer_req_set_body_data(data: *const u8, len: usize) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's string, and a live request.
-        unsafe { refuse_replacement(ctx.r).unwrap_or_else(|| replaced(replace(ctx.r, arg(data, len)))) }
+        unsafe {
+            refuse_replacement(ctx.r).unwrap_or_else(|| replaced(replace(ctx.r, arg(data, len))))
+        }
     })
 }
 
@@ -408,7 +413,9 @@ pub extern "C" fn spacer_req_init_body(limit: f64) -> c_int {
 }
 
 fn builder(ctx: &mut Ctx) -> Result<&mut BodyBuilder, c_int> {
-    ctx.body_builder.as_mut().ok_or_else(|| error(RAISE, format_args!("request_body not initialized")))
+    ctx.body_builder
+        .as_mut()
+        .ok_or_else(|| error(RAISE, format_args!("request_body not initialized")))
 }
 
 #[no_mangle]
@@ -454,7 +461,8 @@ unsafe fn spill(r: Request, builder: &mut BodyBuilder) -> Result<(), c_int> {
             (*file).file.log = (*(*r).connection).log;
             (*file).path = core.client_body_temp_path;
             (*file).pool = (*r).pool;
-            (*file).warn = c"a client request body is buffered to a temporary file".as_ptr().cast_mut();
+            (*file).warn =
+                c"a client request body is buffered to a temporary file".as_ptr().cast_mut();
             (*file).set_log_level((*r).request_body_file_log_level());
             (*file).set_persistent(1);
             (*file).set_clean(1);
@@ -513,5 +521,7 @@ pub extern "C" fn spacer_req_finish_body() -> c_int {
 #[no_mangle]
 pub extern "C" fn spacer_req_body_state() -> c_int {
     // SAFETY: the request is live.
-    with_request(|ctx| unsafe { (!(*ctx.r).request_body.is_null() || (*ctx.r).discard_body() != 0) as c_int })
+    with_request(|ctx| unsafe {
+        (!(*ctx.r).request_body.is_null() || (*ctx.r).discard_body() != 0) as c_int
+    })
 }

@@ -15,7 +15,10 @@ use super::headers_out::spacer_header;
 use super::request::method_name;
 use super::request_body::body_chain;
 use super::var::{self, Refused};
-use super::{arg, error, headers_in, spacer_str, wait, with_request, with_request_in, HANDLERS, NONE, OK, RAISE};
+use super::{
+    arg, error, headers_in, spacer_str, wait, with_request, with_request_in, HANDLERS, NONE, OK,
+    RAISE,
+};
 use crate::ctx::{self, Ctx};
 use crate::ngx::{self, log_debug, log_error, Request};
 use crate::sched::{self, Thread};
@@ -108,8 +111,13 @@ pub extern "C" fn spacer_capture_add(
             let Some(mut uri) = ngx::pool_str(pool, text) else { return no_memory() };
             let mut query = ngx::str_of(b"");
             let mut flags = 0;
-            if uri.len == 0 || ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut query, &mut flags) != ngx::OK {
-                return error(RAISE, format_args!("unsafe uri in argument #1: {}", ngx::Text(text)));
+            if uri.len == 0
+                || ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut query, &mut flags) != ngx::OK
+            {
+                return error(
+                    RAISE,
+                    format_args!("unsafe uri in argument #1: {}", ngx::Text(text)),
+                );
             }
             let more = arg(args, args_len);
             if !more.is_empty() {
@@ -149,7 +157,9 @@ pub extern "C" fn spacer_capture_var(
         let Some(batch) = &ctx.batch else { return NONE };
         if let Some(last) = batch.borrow_mut().wanted.last_mut() {
             // SAFETY: Lua's strings.
-            unsafe { last.vars.push((arg(name, name_len).to_vec(), arg(value, value_len).to_vec())) };
+            unsafe {
+                last.vars.push((arg(name, name_len).to_vec(), arg(value, value_len).to_vec()))
+            };
         }
         OK
     })
@@ -287,7 +297,9 @@ unsafe fn adjust(sr: Request, wanted: &Wanted) -> Option<()> {
             (*sr).request_body = body;
         } else if !keeps_body {
             (*sr).request_body = ptr::null_mut();
-        } else if let Some(body) = (*sr).request_body.as_ref().filter(|body| !body.temp_file.is_null()) {
+        } else if let Some(body) =
+            (*sr).request_body.as_ref().filter(|body| !body.temp_file.is_null())
+        {
             copy_file_body(sr, body)?;
         }
         copy_headers(sr, r)?;
@@ -376,8 +388,8 @@ unsafe fn copy_headers(sr: Request, r: Request) -> Option<()> {
         }
         for header in ngx::list_items::<ngx_table_elt_t>(&mut (*r).headers_in.headers) {
             let name = ngx::bytes(header.key);
-            let about_body =
-                name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"transfer-encoding");
+            let about_body = name.eq_ignore_ascii_case(b"content-length")
+                || name.eq_ignore_ascii_case(b"transfer-encoding");
             if about_body {
                 continue;
             }
@@ -454,7 +466,9 @@ pub unsafe fn capture_body(r: Request, chain: *mut ngx_chain_t) -> Option<ngx_in
         let mut link = chain;
         while !link.is_null() {
             let buffer = &mut *(*link).buf;
-            if !response.done && (buffer.temporary() != 0 || buffer.memory() != 0 || buffer.mmap() != 0) {
+            if !response.done
+                && (buffer.temporary() != 0 || buffer.memory() != 0 || buffer.mmap() != 0)
+            {
                 let len = buffer.last.offset_from(buffer.pos) as usize;
                 response.body.extend_from_slice(ngx::raw_bytes(buffer.pos, len));
             }
@@ -551,7 +565,9 @@ pub extern "C" fn spacer_capture_count_headers(index: usize) -> c_int {
     with_response(index, |response| {
         // SAFETY: the subrequest is as alive as its parent.
         let n: usize = unsafe {
-            ngx::list_parts::<ngx_table_elt_t>(&mut (*response.request).headers_out.headers).map(|p| p.len()).sum()
+            ngx::list_parts::<ngx_table_elt_t>(&mut (*response.request).headers_out.headers)
+                .map(|p| p.len())
+                .sum()
         };
         n as c_int + 4
     })
@@ -559,7 +575,11 @@ pub extern "C" fn spacer_capture_count_headers(index: usize) -> c_int {
 
 /// A response's headers, with the names as they are; a length that nginx only has as a number is written out.
 #[no_mangle]
-pub extern "C" fn spacer_capture_headers(index: usize, headers: *mut spacer_header, max: usize) -> c_int {
+pub extern "C" fn spacer_capture_headers(
+    index: usize,
+    headers: *mut spacer_header,
+    max: usize,
+) -> c_int {
     with_response(index, |response| {
         // SAFETY: Lua's array of `max` elements; the subrequest is as alive as its parent.
         unsafe {
@@ -589,12 +609,17 @@ pub extern "C" fn spacer_capture_headers(index: usize, headers: *mut spacer_head
                 text.extend_from_slice(out.content_length_n.to_string().as_bytes());
                 add(b"Content-Length", &text[at..]);
             }
-            if let Some(location) = out.location.as_ref().filter(|l| l.value.len > 0 && !has_location) {
+            if let Some(location) =
+                out.location.as_ref().filter(|l| l.value.len > 0 && !has_location)
+            {
                 add(b"Location", ngx::bytes(location.value));
             }
             let dated = matches!(
                 out.status as u32,
-                NGX_HTTP_OK | NGX_HTTP_PARTIAL_CONTENT | NGX_HTTP_NOT_MODIFIED | NGX_HTTP_NO_CONTENT
+                NGX_HTTP_OK
+                    | NGX_HTTP_PARTIAL_CONTENT
+                    | NGX_HTTP_NOT_MODIFIED
+                    | NGX_HTTP_NO_CONTENT
             );
             if out.last_modified.is_null() && out.last_modified_time != -1 && dated {
                 let at = text.len();

@@ -75,7 +75,12 @@ pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
             pending.expired = true;
             // SAFETY: as above.
             unsafe {
-                log_debug!(r, "lua sleep timer expired: \"{}?{}\"", ngx::text((*r).uri), ngx::text((*r).args))
+                log_debug!(
+                    r,
+                    "lua sleep timer expired: \"{}?{}\"",
+                    ngx::text((*r).uri),
+                    ngx::text((*r).args)
+                )
             };
             status
         }))

@@ -83,7 +83,9 @@ impl Name {
                 self.core = core;
             }
             match self.found {
-                Found::Indexed(index) => give(ngx_http_get_flushed_variable(r, index).as_ref(), out),
+                Found::Indexed(index) => {
+                    give(ngx_http_get_flushed_variable(r, index).as_ref(), out)
+                }
                 Found::Computed(Some(handler), data) => {
                     let mut value: ngx_http_variable_value_t = std::mem::zeroed();
                     if handler(r, &mut value, data) != ngx::OK {
@@ -125,7 +127,11 @@ fn give(value: Option<&ngx_http_variable_value_t>, out: &mut spacer_str) -> c_in
 
 /// A variable by its name.
 #[no_mangle]
-pub extern "C" fn spacer_var_get_by_name(name: *const u8, len: usize, out: &mut spacer_str) -> c_int {
+pub extern "C" fn spacer_var_get_by_name(
+    name: *const u8,
+    len: usize,
+    out: &mut spacer_str,
+) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's string; the request is live.
         unsafe {
@@ -143,7 +149,8 @@ pub extern "C" fn spacer_var_capture(index: c_int, out: &mut spacer_str) -> c_in
         unsafe {
             let r = &*ctx.r;
             let at = index.max(0) as usize * 2;
-            if index <= 0 || at >= r.ncaptures || r.captures.is_null() || r.captures_data.is_null() {
+            if index <= 0 || at >= r.ncaptures || r.captures.is_null() || r.captures_data.is_null()
+            {
                 return NONE;
             }
             let (from, to) = (*r.captures.add(at), *r.captures.add(at + 1));
@@ -159,9 +166,7 @@ pub extern "C" fn spacer_var_capture(index: c_int, out: &mut spacer_str) -> c_in
 unsafe fn read(r: Request, name: &[u8], hash: ngx_uint_t, out: &mut spacer_str) -> c_int {
     let mut name = ngx::str_of(name);
     // SAFETY: the caller's request is live.
-    unsafe {
-        give(ngx_http_get_variable(r, &mut name, hash).as_ref(), out)
-    }
+    unsafe { give(ngx_http_get_variable(r, &mut name, hash).as_ref(), out) }
 }
 
 /// Assigns a variable; a null value makes it empty, as `nil` does.

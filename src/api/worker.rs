@@ -29,7 +29,9 @@ pub extern "C" fn spacer_worker_pid() -> c_int {
 pub extern "C" fn spacer_worker_id() -> c_int {
     // SAFETY: nginx's own variables.
     unsafe {
-        if ngx_process != NGX_PROCESS_WORKER as ngx_uint_t && ngx_process != NGX_PROCESS_SINGLE as ngx_uint_t {
+        if ngx_process != NGX_PROCESS_WORKER as ngx_uint_t
+            && ngx_process != NGX_PROCESS_SINGLE as ngx_uint_t
+        {
             return -1;
         }
         ngx_worker as c_int

@@ -77,12 +77,16 @@ unsafe fn refill(cf: *mut ngx_conf_t) -> Result<bool, *mut c_char> {
         if size <= 0 {
             return Ok(false);
         }
-        let n = ngx_read_file(&mut (*file).file, (*buffer).start, size as usize, (*file).file.offset);
+        let n =
+            ngx_read_file(&mut (*file).file, (*buffer).start, size as usize, (*file).file.offset);
         if n == ngx::ERROR {
             return Err(CONF_ERROR);
         }
         if n as i64 != size {
-            return Err(conf_error(cf, &format!("read() returned only {n} bytes instead of {size}")));
+            return Err(conf_error(
+                cf,
+                &format!("read() returned only {n} bytes instead of {size}"),
+            ));
         }
         (*buffer).pos = (*buffer).start;
         (*buffer).last = (*buffer).start.add(n as usize);

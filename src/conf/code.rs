@@ -49,7 +49,10 @@ pub unsafe fn read(
         let source = match form {
             Form::Block => {
                 let read = block::read(cf)?;
-                Source::Inline { chunk_name: chunk_name(cf, tag, with_place, read.line), text: read.source }
+                Source::Inline {
+                    chunk_name: chunk_name(cf, tag, with_place, read.line),
+                    text: read.source,
+                }
             }
             Form::Text => {
                 let text = ngx::bytes((*(*cf).args).as_slice::<ngx_str_t>()[1]).to_vec();
@@ -86,13 +89,19 @@ pub unsafe fn read(
 /// LuaJIT shows the first 60 characters of a chunk's name.
 const CHUNK_NAME_MAX: usize = 59;
 
-unsafe fn chunk_name(cf: *mut ngx_conf_t, tag: &str, with_place: bool, line: ngx_uint_t) -> CString {
+unsafe fn chunk_name(
+    cf: *mut ngx_conf_t,
+    tag: &str,
+    with_place: bool,
+    line: ngx_uint_t,
+) -> CString {
     if !with_place {
         return CString::new(format!("={tag}")).expect("a tag has no NUL");
     }
     // SAFETY: the parser's file and the cycle are live during a directive's handler.
-    let (file, prefix) =
-        unsafe { (ngx::bytes((*(*cf).conf_file).file.name), ngx::bytes((*(*cf).cycle).conf_prefix)) };
+    let (file, prefix) = unsafe {
+        (ngx::bytes((*(*cf).conf_file).file.name), ngx::bytes((*(*cf).cycle).conf_prefix))
+    };
     let line = line.to_string();
     let room = CHUNK_NAME_MAX.saturating_sub(tag.len() + line.len() + "(:)".len());
     let shown = if file.ends_with(b"/nginx.conf") {

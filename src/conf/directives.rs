@@ -91,11 +91,25 @@ const fn form_type(form: Form) -> usize {
 }
 
 const fn flag(name: &'static CStr, offset: usize) -> ngx_command_t {
-    command(name, ANYWHERE | FLAG, ngx_conf_set_flag_slot, NGX_HTTP_LOC_CONF_OFFSET, offset, ptr::null())
+    command(
+        name,
+        ANYWHERE | FLAG,
+        ngx_conf_set_flag_slot,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset,
+        ptr::null(),
+    )
 }
 
 const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
-    command(name, MAIN | TAKE1, ngx_conf_set_str_slot, NGX_HTTP_MAIN_CONF_OFFSET, offset, ptr::null())
+    command(
+        name,
+        MAIN | TAKE1,
+        ngx_conf_set_str_slot,
+        NGX_HTTP_MAIN_CONF_OFFSET,
+        offset,
+        ptr::null(),
+    )
 }
 
 pub static mut COMMANDS: [ngx_command_t; 37] = [
@@ -122,14 +136,63 @@ pub static mut COMMANDS: [ngx_command_t; 37] = [
     code_at_location!(c"access_by_lua_block", "access_by_lua", access, Block, ANYWHERE, Access),
     code_at_location!(c"access_by_lua_file", "access_by_lua", access, File, ANYWHERE, Access),
     code_at_location!(c"content_by_lua", "content_by_lua", content, Text, LOC | LIF, Content),
-    code_at_location!(c"content_by_lua_block", "content_by_lua", content, Block, LOC | LIF, Content),
+    code_at_location!(
+        c"content_by_lua_block",
+        "content_by_lua",
+        content,
+        Block,
+        LOC | LIF,
+        Content
+    ),
     code_at_location!(c"content_by_lua_file", "content_by_lua", content, File, LOC | LIF, Content),
-    code_at_location!(c"header_filter_by_lua", "header_filter_by_lua", header_filter, Text, ANYWHERE, HeaderFilter),
-    code_at_location!(c"header_filter_by_lua_block", "header_filter_by_lua", header_filter, Block, ANYWHERE, HeaderFilter),
-    code_at_location!(c"header_filter_by_lua_file", "header_filter_by_lua", header_filter, File, ANYWHERE, HeaderFilter),
-    code_at_location!(c"body_filter_by_lua", "body_filter_by_lua", body_filter, Text, ANYWHERE, BodyFilter),
-    code_at_location!(c"body_filter_by_lua_block", "body_filter_by_lua", body_filter, Block, ANYWHERE, BodyFilter),
-    code_at_location!(c"body_filter_by_lua_file", "body_filter_by_lua", body_filter, File, ANYWHERE, BodyFilter),
+    code_at_location!(
+        c"header_filter_by_lua",
+        "header_filter_by_lua",
+        header_filter,
+        Text,
+        ANYWHERE,
+        HeaderFilter
+    ),
+    code_at_location!(
+        c"header_filter_by_lua_block",
+        "header_filter_by_lua",
+        header_filter,
+        Block,
+        ANYWHERE,
+        HeaderFilter
+    ),
+    code_at_location!(
+        c"header_filter_by_lua_file",
+        "header_filter_by_lua",
+        header_filter,
+        File,
+        ANYWHERE,
+        HeaderFilter
+    ),
+    code_at_location!(
+        c"body_filter_by_lua",
+        "body_filter_by_lua",
+        body_filter,
+        Text,
+        ANYWHERE,
+        BodyFilter
+    ),
+    code_at_location!(
+        c"body_filter_by_lua_block",
+        "body_filter_by_lua",
+        body_filter,
+        Block,
+        ANYWHERE,
+        BodyFilter
+    ),
+    code_at_location!(
+        c"body_filter_by_lua_file",
+        "body_filter_by_lua",
+        body_filter,
+        File,
+        ANYWHERE,
+        BodyFilter
+    ),
     code_at_location!(c"log_by_lua", "log_by_lua", log, Text, ANYWHERE, Log),
     code_at_location!(c"log_by_lua_block", "log_by_lua", log, Block, ANYWHERE, Log),
     code_at_location!(c"log_by_lua_file", "log_by_lua", log, File, ANYWHERE, Log),

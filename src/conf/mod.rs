@@ -111,7 +111,8 @@ pub unsafe extern "C" fn merge_loc_conf(
     child: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes what `create_loc_conf` made.
-    let (parent, child) = unsafe { (&mut *parent.cast::<LocConf>(), &mut *child.cast::<LocConf>()) };
+    let (parent, child) =
+        unsafe { (&mut *parent.cast::<LocConf>(), &mut *child.cast::<LocConf>()) };
     for ((flag, default), (outer, _)) in child.flags().into_iter().zip(parent.flags()) {
         if *flag == NGX_CONF_UNSET as ngx_flag_t {
             *flag = if *outer == NGX_CONF_UNSET as ngx_flag_t { default } else { *outer };

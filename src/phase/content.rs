@@ -13,7 +13,12 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
     unsafe {
         let log = (*(*r).connection).log;
         guard(log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
-            log_debug!(r, "lua content handler, uri:\"{}\" c:{}", ngx::text((*r).uri), (*(*r).main).count());
+            log_debug!(
+                r,
+                "lua content handler, uri:\"{}\" c:{}",
+                ngx::text((*r).uri),
+                (*(*r).main).count()
+            );
             let Some(ctx) = ctx::get_or_create_unkept(r) else {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
             };

@@ -13,8 +13,8 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use mlua::ffi as lua;
 use nginx_sys::*;
 
-use crate::conf::code::Code;
 use crate::conf;
+use crate::conf::code::Code;
 use crate::ctx::{Ctx, End};
 use crate::ngx::{self, log_debug, log_error, Request};
 use crate::sched::{Outcome, Thread};
@@ -196,7 +196,11 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
             Outcome::Failed => {
                 ctx.stop_threads();
                 crate::api::output::hand_over(ctx);
-                Some(if ctx.header_sent() { ngx::ERROR } else { NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t })
+                Some(if ctx.header_sent() {
+                    ngx::ERROR
+                } else {
+                    NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t
+                })
             }
             Outcome::Ended => {
                 ctx.stop_threads();

@@ -252,7 +252,11 @@ impl Thread {
                 _ => b"unknown reason",
             };
             let trace = traceback(l);
-            ngx::log_parts(NGX_LOG_ERR, log, &[b"lua entry thread aborted: ", kind, message, b"\n", &trace]);
+            ngx::log_parts(
+                NGX_LOG_ERR,
+                log,
+                &[b"lua entry thread aborted: ", kind, message, b"\n", &trace],
+            );
             if status == lua::LUA_ERRMEM {
                 restart_worker(log);
             }

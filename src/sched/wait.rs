@@ -69,7 +69,9 @@ impl Future for Event {
                 this.event.data = std::ptr::from_mut(this).cast();
                 match this.kind {
                     Kind::Timer(msec) => ngx_add_timer(&mut this.event, msec),
-                    Kind::NextTurn => ngx_post_event(&mut this.event, &raw mut ngx_posted_next_events),
+                    Kind::NextTurn => {
+                        ngx_post_event(&mut this.event, &raw mut ngx_posted_next_events)
+                    }
                 }
             }
             Poll::Pending

@@ -84,7 +84,8 @@ impl Vm {
         let shown = path.display();
         let text = std::fs::read(path).map_err(|error| {
             // SAFETY: the C library's text for an error number.
-            let cause = unsafe { CStr::from_ptr(libc::strerror(error.raw_os_error().unwrap_or(0))) };
+            let cause =
+                unsafe { CStr::from_ptr(libc::strerror(error.raw_os_error().unwrap_or(0))) };
             let message = format!(
                 "failed to load external Lua file \"{shown}\": cannot open {shown}: {}",
                 cause.to_string_lossy()
@@ -98,9 +99,13 @@ impl Vm {
         })?;
         let mut name = b"@".to_vec();
         name.extend_from_slice(path.as_os_str().as_bytes());
-        let name = CString::new(name).map_err(|_| Error::broken(b"a path with a NUL byte".to_vec()))?;
+        let name =
+            CString::new(name).map_err(|_| Error::broken(b"a path with a NUL byte".to_vec()))?;
         self.compile(without_shebang(&text), &name).map_err(|message| {
-            Error::broken([format!("failed to load external Lua file \"{shown}\": ").as_bytes(), &message].concat())
+            Error::broken(
+                [format!("failed to load external Lua file \"{shown}\": ").as_bytes(), &message]
+                    .concat(),
+            )
         })
     }
 
@@ -112,14 +117,17 @@ impl Vm {
         // SAFETY: loading and calling are protected, and the stack is as before afterwards.
         unsafe {
             let l = self.l;
-            if lua::luaL_loadbuffer(l, text.as_ptr().cast(), text.len(), name.as_ptr()) != lua::LUA_OK {
+            if lua::luaL_loadbuffer(l, text.as_ptr().cast(), text.len(), name.as_ptr())
+                != lua::LUA_OK
+            {
                 let message = string_at(l, -1).to_vec();
                 lua::lua_settop(l, -2);
                 return Err(message);
             }
             if text.first() != Some(&BYTECODE) {
                 let body = [b"return function() ", text, b"\nend"].concat();
-                let loaded = lua::luaL_loadbuffer(l, body.as_ptr().cast(), body.len(), name.as_ptr());
+                let loaded =
+                    lua::luaL_loadbuffer(l, body.as_ptr().cast(), body.len(), name.as_ptr());
                 if loaded == lua::LUA_OK && lua::lua_pcall(l, 0, 1, 0) == lua::LUA_OK {
                     lua::lua_replace(l, -2);
                 } else {
@@ -155,7 +163,10 @@ fn file_path(value: &ngx_http_complex_value_t, r: Option<Request>) -> Result<Pat
         let mut text = value.value;
         if !value.lengths.is_null() {
             let Some(r) = r else {
-                return Err(b"variables can't be used in the path of a file that runs without a request".to_vec());
+                return Err(
+                    b"variables can't be used in the path of a file that runs without a request"
+                        .to_vec(),
+                );
             };
             if ngx_http_complex_value(r, ptr_mut(value), &mut text) != ngx::OK {
                 return Err(b"the path of the Lua file can't be evaluated".to_vec());

@@ -85,7 +85,8 @@ impl Vm {
             lua::lua_getglobal(self.l, c"require".as_ptr());
             lua::lua_pushstring(self.l, c"spacer.boot".as_ptr());
             if lua::lua_pcall(self.l, 1, 1, 0) != lua::LUA_OK {
-                let message = format!("spacer.boot: {}", String::from_utf8_lossy(string_at(self.l, -1)));
+                let message =
+                    format!("spacer.boot: {}", String::from_utf8_lossy(string_at(self.l, -1)));
                 lua::lua_settop(self.l, 0);
                 return Err(message);
             }
@@ -242,8 +243,11 @@ unsafe extern "C-unwind" fn at_panic(l: *mut lua_State) -> c_int {
     // SAFETY: the state still holds the error's value; the cycle's log is there as long as the process.
     unsafe {
         let message: *const c_char = lua::lua_tostring(l, -1);
-        let reason =
-            if message.is_null() { c"unknown reason".to_bytes() } else { CStr::from_ptr(message).to_bytes() };
+        let reason = if message.is_null() {
+            c"unknown reason".to_bytes()
+        } else {
+            CStr::from_ptr(message).to_bytes()
+        };
         crate::ngx::log_parts(
             nginx_sys::NGX_LOG_CRIT,
             (*nginx_sys::ngx_cycle).log,
