@@ -37,7 +37,7 @@ dev: build ## Serve an example project on http://localhost:3000 until Ctrl-C (PR
 test: setup ## Run everything that proves it works
 	@scripts/test
 
-bench: setup ## Measure against the peer
+bench: build ## Measure against the peer
 	@scripts/setup bench
 	@scripts/bench
 
