@@ -37,6 +37,19 @@ pub unsafe fn raw_bytes<'a>(data: *const u8, len: usize) -> &'a [u8] {
     }
 }
 
+/// The bytes of an `ngx_str_t`, to be changed.
+///
+/// # Safety
+/// As for [`bytes`], and nobody else refers to them.
+pub unsafe fn bytes_mut<'a>(s: ngx_str_t) -> &'a mut [u8] {
+    if s.len == 0 {
+        &mut []
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { slice::from_raw_parts_mut(s.data, s.len) }
+    }
+}
+
 /// An `ngx_str_t` over bytes that live long enough for what nginx does with it.
 pub const fn str_of(s: &[u8]) -> ngx_str_t {
     ngx_str_t { len: s.len(), data: s.as_ptr().cast_mut() }
@@ -196,16 +209,28 @@ pub unsafe fn text<'a>(s: ngx_str_t) -> Text<'a> {
     Text(unsafe { bytes(s) })
 }
 
-/// Adds one to the count of reasons why the main request is alive.
+/// The count of reasons why the main request is alive.
+unsafe fn count(r: Request) -> *mut u16 {
+    // SAFETY: a live request has a live main request, whose first bit field of 16 bits is the count.
+    unsafe { (&raw mut (*(*r).main)._bitfield_1).cast() }
+}
+
+/// Adds a reason why the main request is alive.
 ///
 /// # Safety
 /// `r` is a live request.
 pub unsafe fn hold(r: Request) {
-    // SAFETY: a live request has a live main request.
-    unsafe {
-        let main = &mut *(*r).main;
-        main.set_count(main.count() + 1);
-    }
+    // SAFETY: the caller's promise.
+    unsafe { *count(r) += 1 }
+}
+
+/// Takes a reason away, one that is not the last.
+///
+/// # Safety
+/// As for [`hold`].
+pub unsafe fn release(r: Request) {
+    // SAFETY: the caller's promise.
+    unsafe { *count(r) -= 1 }
 }
 
 /// The module's configuration in one of nginx's arrays of them.

@@ -19,52 +19,54 @@ pub enum Escape {
 }
 
 impl Escape {
-    fn escapes(self, byte: u8) -> bool {
+    const fn escapes(self, byte: u8) -> bool {
         match self {
             Escape::Uri => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?'),
-            Escape::Args => {
-                byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+')
-            }
+            Escape::Args => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+'),
             // Everything that RFC 3986 does not call unreserved, but for what `encodeURIComponent` leaves alone.
             Escape::Component => {
-                !(byte.is_ascii_alphanumeric()
-                    || matches!(
-                        byte,
-                        b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'
-                    ))
+                !byte.is_ascii_alphanumeric()
+                    && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')')
             }
             Escape::HeaderName => {
                 byte <= b' '
-                    || byte == 0x7f
-                    || byte >= 0x80
+                    || byte >= 0x7f
                     || matches!(
                         byte,
-                        b'"' | b'('
-                            | b')'
-                            | b','
-                            | b'/'
-                            | b':'
-                            | b';'
-                            | b'<'
-                            | b'='
-                            | b'>'
-                            | b'?'
-                            | b'@'
-                            | b'['
-                            | b'\\'
-                            | b']'
-                            | b'{'
-                            | b'}'
+                        b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'[' | b'\\' | b']' | b'{' | b'}'
                     )
             }
             Escape::HeaderValue => (byte < b' ' && byte != b'\t') || byte == 0x7f,
         }
     }
+
+    /// [`Escape::escapes`] for every byte.
+    const fn table(self) -> [bool; 256] {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = self.escapes(byte as u8);
+            byte += 1;
+        }
+        table
+    }
+
+    fn escaped(self) -> &'static [bool; 256] {
+        const TABLES: [[bool; 256]; 5] = [
+            Escape::Uri.table(),
+            Escape::Component.table(),
+            Escape::Args.table(),
+            Escape::HeaderName.table(),
+            Escape::HeaderValue.table(),
+        ];
+        &TABLES[self as usize]
+    }
 }
 
 /// `text` with the bytes that must be escaped as `%XX`.
 pub fn escape(text: &[u8], kind: Escape) -> Cow<'_, [u8]> {
-    if !text.iter().any(|&byte| kind.escapes(byte)) {
+    let table = kind.escaped();
+    if !text.iter().any(|&byte| table[byte as usize]) {
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len() * 2);
@@ -74,8 +76,9 @@ pub fn escape(text: &[u8], kind: Escape) -> Cow<'_, [u8]> {
 
 fn escape_into(out: &mut Vec<u8>, text: &[u8], kind: Escape) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let table = kind.escaped();
     for &byte in text {
-        if kind.escapes(byte) {
+        if table[byte as usize] {
             out.extend_from_slice(&[b'%', HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]);
         } else {
             out.push(byte);

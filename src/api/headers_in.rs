@@ -148,7 +148,8 @@ unsafe fn forget(r: Request, known: Option<&ngx_http_header_t>, lower: &[u8]) {
         let headers = &mut (*r).headers_in;
         let field = ptr::from_mut(headers).byte_add(known.offset);
         if is_list(known, lower) && !cfg!(ngx_linked_headers) {
-            (*field.cast::<ngx_array_t>()).nelts = 0;
+            // Not only emptied: a subrequest shares the elements with its parent.
+            *field.cast::<ngx_array_t>() = std::mem::zeroed();
         } else if known.offset != 0 || lower == b"host" {
             *field.cast::<*mut ngx_table_elt_t>() = ptr::null_mut();
         }

@@ -125,36 +125,37 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
     unsafe {
         let r = ctx.r;
         let pool = (*r).pool;
-        let mut name = name.to_vec();
+        let name = ngx::pool_str(pool, &escape(name, Escape::HeaderName))?;
         if conf::loc_conf(r).transform_underscores != 0 {
-            name.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+            dash(name);
         }
-        let name = escape(&name, Escape::HeaderName);
         let value = match value {
             Some(value) => Some(ngx::pool_str(pool, &escape(value, Escape::HeaderValue))?),
             None => None,
         };
-        let lower = name.to_ascii_lowercase();
+        let lowcase = ngx::pool_str(pool, ngx::bytes(name))?;
+        ngx::bytes_mut(lowcase).make_ascii_lowercase();
+        let lower = ngx::bytes(lowcase);
         ctx.headers_set = true;
         if lower == b"content-type" {
             ctx.mime_set = true;
         }
         let out = &mut (*r).headers_out;
         let empty = value.is_none_or(|value| value.len == 0);
-        match &lower[..] {
+        match lower {
             b"content-type" => {
                 let value = value.unwrap_or(ngx::str_of(b""));
                 let text = ngx::bytes(value);
                 out.content_type_len = text.iter().position(|&b| b == b';').unwrap_or(text.len());
                 out.content_type = value;
-                out.content_type_hash = ngx::hash_key(&lower);
+                out.content_type_hash = ngx::hash_key(lower);
                 out.content_type_lowcase = ptr::null_mut();
                 out.charset = ngx::str_of(b"");
-                remove(r, &lower);
+                remove(r, lower);
                 return Some(());
             }
             b"content-length" => {
-                remove(r, &lower);
+                remove(r, lower);
                 out.content_length = ptr::null_mut();
                 out.content_length_n = -1;
                 if empty {
@@ -165,7 +166,7 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
                 if length < 0 {
                     return None;
                 }
-                let header = push(r, &name, &lower, value)?;
+                let header = push(r, name, lowcase, value)?;
                 out.content_length_n = length;
                 out.content_length = header;
                 return Some(());
@@ -177,10 +178,10 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
                 };
             }
             b"location" => {
-                remove(r, &lower);
+                remove(r, lower);
                 out.location = ptr::null_mut();
                 if !empty {
-                    let header = push(r, &name, &lower, value?)?;
+                    let header = push(r, name, lowcase, value?)?;
                     // nginx makes a `Location` that it knows of absolute; a path is left as Lua wrote it.
                     if ngx::bytes((*header).value).first() != Some(&b'/') {
                         out.location = header;
@@ -190,19 +191,19 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
             }
             _ => {}
         }
-        if let Some(slot) = single(out, &lower) {
-            remove(r, &lower);
+        if let Some(slot) = single(out, lower) {
+            remove(r, lower);
             *slot = ptr::null_mut();
             if !empty {
-                *slot = push(r, &name, &lower, value?)?;
+                *slot = push(r, name, lowcase, value?)?;
             }
             return Some(());
         }
-        let list = if matches!(&lower[..], b"cache-control" | b"link") { Some(()) } else { None };
+        let list = if matches!(lower, b"cache-control" | b"link") { Some(()) } else { None };
         if !append {
-            remove(r, &lower);
+            remove(r, lower);
             if list.is_some() {
-                clear_list(r, &lower);
+                clear_list(r, lower);
             }
         }
         if empty && (value.is_none() || list.is_some()) {
@@ -211,9 +212,9 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
         if empty && !append {
             return Some(());
         }
-        let header = push(r, &name, &lower, value?)?;
+        let header = push(r, name, lowcase, value?)?;
         if list.is_some() {
-            link(r, &lower, header)?;
+            link(r, lower, header)?;
         }
         Some(())
     }
@@ -254,26 +255,30 @@ unsafe fn remove(r: Request, lower: &[u8]) {
 
 unsafe fn push(
     r: Request,
-    name: &[u8],
-    lower: &[u8],
+    name: ngx_str_t,
+    lowcase: ngx_str_t,
     value: ngx_str_t,
 ) -> Option<*mut ngx_table_elt_t> {
     // SAFETY: the caller's request is live, and a pushed element is written whole.
     unsafe {
-        let key = ngx::pool_str((*r).pool, name)?;
-        let lowcase = ngx::pool_str((*r).pool, lower)?;
         let header: *mut ngx_table_elt_t = ngx_list_push(&mut (*r).headers_out.headers).cast();
         if header.is_null() {
             return None;
         }
         let mut element: ngx_table_elt_t = std::mem::zeroed();
-        element.hash = ngx::hash_key(lower).max(1);
-        element.key = key;
+        element.hash = ngx::hash_key(ngx::bytes(lowcase)).max(1);
+        element.key = name;
         element.value = value;
         element.lowcase_key = lowcase.data;
         header.write(element);
         Some(header)
     }
+}
+
+/// Makes underscores dashes.
+unsafe fn dash(name: ngx_str_t) {
+    // SAFETY: the caller's string is its own.
+    unsafe { ngx::bytes_mut(name) }.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
 }
 
 #[cfg(ngx_linked_headers)]

@@ -91,7 +91,7 @@ unsafe extern "C" fn body_read(r: Request) {
     // SAFETY: nginx calls this with the live request whose body it has read, and one reason more to keep it.
     unsafe {
         log_debug!(r, "lua req body post read, c:{}", (*(*r).main).count());
-        (*(*r).main).set_count((*(*r).main).count() - 1);
+        ngx::release(r);
         let Some(ctx) = ctx::get(r) else { return };
         ctx.body.done = true;
         if let Some(waker) = ctx.body.waker.take() {

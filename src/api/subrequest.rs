@@ -360,42 +360,47 @@ unsafe fn copy_file_body(sr: Request, body: &ngx_http_request_body_t) -> Option<
     }
 }
 
-/// The parent's headers, in a list of the subrequest's own, with the length of its own body.
+/// The parent's headers, in a list of the subrequest's own, with the length of its own body. What nginx has noted of
+/// the parent's headers stays noted.
 unsafe fn copy_headers(sr: Request, r: Request) -> Option<()> {
-    // SAFETY: both requests are live. The list is made afresh, so that changing one request's leaves the other's.
+    // SAFETY: both requests are live and share a pool. The list is made afresh, so that changing one request's leaves
+    // the other's.
     unsafe {
-        let server = (*r).headers_in.server;
-        (*sr).headers_in = std::mem::zeroed();
-        (*sr).headers_in.content_length_n = -1;
-        (*sr).headers_in.keep_alive_n = -1;
-        let list = &mut (*sr).headers_in.headers;
-        let elements = ngx_palloc((*sr).pool, 20 * size_of::<ngx_table_elt_t>());
+        let n: usize =
+            ngx::list_parts::<ngx_table_elt_t>(&mut (*r).headers_in.headers).map(|part| part.len()).sum();
+        let room = n + 1;
+        let elements: *mut ngx_table_elt_t =
+            ngx_palloc((*sr).pool, room * size_of::<ngx_table_elt_t>()).cast();
         if elements.is_null() {
             return None;
         }
-        list.part.elts = elements;
-        list.part.nelts = 0;
-        list.part.next = ptr::null_mut();
-        list.last = &mut list.part;
-        list.size = size_of::<ngx_table_elt_t>();
-        list.nalloc = 20;
-        list.pool = (*sr).pool;
-
-        let has_body = !(*sr).request_body.is_null();
-        if has_body {
-            let length = body_length(sr).to_string();
-            headers_in::set(sr, b"Content-Length", Some(length.as_bytes()), false)?;
-        }
+        let mut kept = 0;
         for header in ngx::list_items::<ngx_table_elt_t>(&mut (*r).headers_in.headers) {
             let name = ngx::bytes(header.key);
             let about_body = name.eq_ignore_ascii_case(b"content-length")
                 || name.eq_ignore_ascii_case(b"transfer-encoding");
-            if about_body {
-                continue;
+            if !about_body {
+                elements.add(kept).write(*header);
+                kept += 1;
             }
-            headers_in::set(sr, name, Some(ngx::bytes(header.value)), true)?;
         }
-        (*sr).headers_in.server = server;
+        let headers = &mut (*sr).headers_in;
+        let list = &mut headers.headers;
+        list.part.elts = elements.cast();
+        list.part.nelts = kept;
+        list.part.next = ptr::null_mut();
+        list.last = &mut list.part;
+        list.size = size_of::<ngx_table_elt_t>();
+        list.nalloc = room;
+        list.pool = (*sr).pool;
+        headers.content_length = ptr::null_mut();
+        headers.content_length_n = -1;
+        headers.transfer_encoding = ptr::null_mut();
+        headers.set_chunked(0);
+        if !(*sr).request_body.is_null() {
+            let length = body_length(sr).to_string();
+            headers_in::set(sr, b"Content-Length", Some(length.as_bytes()), true)?;
+        }
         Some(())
     }
 }

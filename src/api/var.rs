@@ -1,7 +1,7 @@
 //! `ngx.var`: nginx's variables. A name is looked up once; Lua keeps the handle.
 
 use std::collections::HashMap;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use nginx_sys::*;
 
@@ -14,7 +14,7 @@ struct Name {
     text: Vec<u8>,
     hash: ngx_uint_t,
     /// The configuration that `found` was looked up in: a reload makes another.
-    core: *const ngx_http_core_main_conf_t,
+    conf: *const *mut c_void,
     found: Found,
 }
 
@@ -50,8 +50,8 @@ pub extern "C" fn spacer_var_handle(name: *const u8, len: usize) -> c_int {
         }
         let handle = names.len() as c_int;
         let hash = ngx::hash_key(&name);
-        let core = std::ptr::null();
-        names.push(Name { text: name.clone(), hash, core, found: Found::ByName });
+        let conf = std::ptr::null();
+        names.push(Name { text: name.clone(), hash, conf, found: Found::ByName });
         handles.insert(name, handle);
         handle
     }
@@ -76,11 +76,9 @@ impl Name {
     unsafe fn read(&mut self, r: Request, out: &mut spacer_str) -> c_int {
         // SAFETY: the caller's request is live; its variables and their handlers belong to its configuration.
         unsafe {
-            let core: &mut ngx_http_core_main_conf_t =
-                ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
-            if !std::ptr::eq(core, self.core) {
-                self.found = find(core, &self.text, self.hash);
-                self.core = core;
+            if (*r).main_conf.cast_const() != self.conf {
+                self.found = find(r, &self.text, self.hash);
+                self.conf = (*r).main_conf;
             }
             match self.found {
                 Found::Indexed(index) => {
@@ -99,9 +97,11 @@ impl Name {
     }
 }
 
-unsafe fn find(core: &mut ngx_http_core_main_conf_t, name: &[u8], hash: ngx_uint_t) -> Found {
-    // SAFETY: the hash belongs to the configuration and holds variables.
+unsafe fn find(r: Request, name: &[u8], hash: ngx_uint_t) -> Found {
+    // SAFETY: the caller's request has its configuration, whose hash holds variables.
     let found = unsafe {
+        let core: &mut ngx_http_core_main_conf_t =
+            ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
         ngx_hash_find(&mut core.variables_hash, hash, name.as_ptr().cast_mut(), name.len())
             .cast::<ngx_http_variable_t>()
             .as_ref()
@@ -116,13 +116,18 @@ unsafe fn find(core: &mut ngx_http_core_main_conf_t, name: &[u8], hash: ngx_uint
 }
 
 fn give(value: Option<&ngx_http_variable_value_t>, out: &mut spacer_str) -> c_int {
-    match value {
-        Some(value) if value.not_found() == 0 => {
-            out.set(value.as_bytes());
-            OK
-        }
-        _ => NONE,
+    // The bit fields in one: 28 bits of length, `valid`, `no_cacheable`, `not_found`, `escape`.
+    const LEN: u32 = 0x0fff_ffff;
+    const NOT_FOUND: u32 = 1 << 30;
+    let Some(value) = value else { return NONE };
+    // SAFETY: the bit fields are the structure's first 32 bits.
+    let bits = unsafe { std::ptr::from_ref(value).cast::<u32>().read() };
+    if bits & NOT_FOUND != 0 {
+        return NONE;
     }
+    out.data = value.data;
+    out.len = (bits & LEN) as usize;
+    OK
 }
 
 /// A variable by its name.

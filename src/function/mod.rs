@@ -1,7 +1,8 @@
 //! Calling functions: the platform's entry from the content phase.
 //!
 //! The contract of a function (arguments, results, the ways to fail) is in `lua/spacer/function.lua`; this starts it
-//! in a coroutine, and notes which function ran long.
+//! in a coroutine. What surrounds a call is here too: its ids ([`trace`]), what a log may say of it ([`variables`]),
+//! which function ran long ([`slow`]), and nginx's own errors in its locations ([`error_page`]).
 
 pub mod error_page;
 pub mod slow;

@@ -54,7 +54,7 @@ unsafe extern "C" fn body_read(r: Request) {
             let rc = run(ctx);
             ngx_http_finalize_request(r, rc);
         } else {
-            (*(*r).main).set_count((*(*r).main).count() - 1);
+            ngx::release(r);
         }
     }
 }

@@ -109,7 +109,7 @@ unsafe extern "C" fn body_read(r: Request) {
     unsafe {
         let Some(ctx) = ctx::get(r) else { return };
         ctx.body_read = true;
-        (*(*r).main).set_count((*(*r).main).count() - 1);
+        ngx::release(r);
         if ctx.waiting_body {
             ctx.waiting_body = false;
             (*r).write_event_handler = Some(ngx_http_core_run_phases);
