@@ -160,9 +160,9 @@ function _M.install(ngx)
         if kind == nil then
             kind = 2
         elseif type(kind) ~= "number" then
-            error("\"type\" is not a number", 2)
+            error("\"type\" is not a number", 3)
         elseif kind < 0 or kind > 8 or floor(kind) ~= kind then
-            error("\"type\" " .. kind .. " out of range", 2)
+            error("\"type\" " .. kind .. " out of range", 3)
         end
         C.spacer_escape_uri(text, #text, kind, out)
         return out_string()

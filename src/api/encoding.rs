@@ -8,12 +8,15 @@ use nginx_sys::*;
 use super::{arg, scratch, spacer_str, NONE, OK};
 use crate::ngx;
 
-/// What is escaped where; the first three have the numbers of `ngx.escape_uri`'s second argument.
+/// What is escaped where.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Escape {
     Uri,
-    Component,
     Args,
+    Component,
+    Html,
+    Refresh,
+    Memcached,
     HeaderName,
     HeaderValue,
 }
@@ -28,6 +31,9 @@ impl Escape {
                 !byte.is_ascii_alphanumeric()
                     && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')')
             }
+            Escape::Html => byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'#' | b'%' | b'\''),
+            Escape::Refresh => byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'%' | b'\''),
+            Escape::Memcached => byte <= b' ' || byte == b'%',
             Escape::HeaderName => {
                 byte <= b' '
                     || byte >= 0x7f
@@ -52,10 +58,13 @@ impl Escape {
     }
 
     fn escaped(self) -> &'static [bool; 256] {
-        const TABLES: [[bool; 256]; 5] = [
+        const TABLES: [[bool; 256]; 8] = [
             Escape::Uri.table(),
-            Escape::Component.table(),
             Escape::Args.table(),
+            Escape::Component.table(),
+            Escape::Html.table(),
+            Escape::Refresh.table(),
+            Escape::Memcached.table(),
             Escape::HeaderName.table(),
             Escape::HeaderValue.table(),
         ];
@@ -106,7 +115,8 @@ pub fn unescape_into(out: &mut Vec<u8>, text: &[u8], plus_is_space: bool) {
     }
 }
 
-/// `ngx.escape_uri(text, type)`: 0 for a whole URI, 2 for a component.
+/// `ngx.escape_uri(text, type)`, with nginx's numbers: 0 for a whole URI, 1 arguments, 2 a component, 3 HTML, 4 the
+/// `Refresh` header, 5 and 6 memcached and mail, 7 a header's name, 8 its value.
 #[no_mangle]
 pub extern "C" fn spacer_escape_uri(
     data: *const u8,
@@ -119,6 +129,11 @@ pub extern "C" fn spacer_escape_uri(
         let kind = match kind {
             0 => Escape::Uri,
             1 => Escape::Args,
+            3 => Escape::Html,
+            4 => Escape::Refresh,
+            5 | 6 => Escape::Memcached,
+            7 => Escape::HeaderName,
+            8 => Escape::HeaderValue,
             _ => Escape::Component,
         };
         let text = scratch();

@@ -111,7 +111,21 @@ unsafe fn find(r: Request, name: &[u8], hash: ngx_uint_t) -> Found {
             Found::Indexed(variable.index)
         }
         Some(variable) => Found::Computed(variable.get_handler, variable.data),
-        None => Found::ByName,
+        // Some are kept out of the hash, such as those of the proxy module.
+        None => indexed(r, name).map_or(Found::ByName, Found::Indexed),
+    }
+}
+
+/// The place of an indexed variable.
+unsafe fn indexed(r: Request, name: &[u8]) -> Option<ngx_uint_t> {
+    // SAFETY: the caller's request has its configuration.
+    unsafe {
+        let core: &ngx_http_core_main_conf_t =
+            ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+        core.variables
+            .as_slice::<ngx_http_variable_t>()
+            .iter()
+            .position(|variable| ngx::bytes(variable.name) == name && variable.get_handler.is_some())
     }
 }
 
@@ -257,10 +271,7 @@ pub unsafe fn assign(r: Request, name: &[u8], value: Option<&[u8]>) -> Result<()
                 return Err(Refused::NoMemory);
             }
             new.set_valid(1);
-            if new.data.is_null() {
-                new.set_not_found(0);
-                new.data = c"".as_ptr().cast_mut().cast();
-            }
+            new.set_not_found(0);
             *value = new;
             set(r, value, variable.data);
             return Ok(());

@@ -207,7 +207,11 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
                 match ctx.end.take() {
                     Some(End::Exit(status)) => Some(exited(ctx, status)),
                     Some(End::Exec { uri, args }) => Some(executed(ctx, uri, args)),
-                    Some(End::Jump) | None => Some(ngx::OK),
+                    Some(End::Jump) => {
+                        ctx.drop_ctx_table();
+                        Some(ngx::OK)
+                    }
+                    None => Some(ngx::OK),
                 }
             }
         }

@@ -164,3 +164,19 @@ fn no_parameter_of_a_raw_path_hides_a_dot_segment() {
     assert!(table.find_raw(b"/u/..%2Fx").is_none());
     assert_eq!(params(&table.find_raw(b"/u/..x").unwrap()), [("id".into(), "..x".into())]);
 }
+
+#[test]
+fn each_path_has_numbers_of_its_own_for_its_functions() {
+    let table = table(
+        "return { {'GET', '/a', 'hello'}, {'POST', '/a', 'hello'}, {'ANY', '/a', 'users.get'}, {'GET', '/b', 'hello'} }",
+    );
+    let target = |method: Method, path: &str| {
+        let entry = table.find(path.as_bytes()).unwrap().entry;
+        let Answer::Call(function) = entry.answer(Some(method)) else { panic!("no function") };
+        entry.target(function)
+    };
+    let numbers = [target(Method::Get, "/a"), target(Method::Put, "/a"), target(Method::Get, "/b")];
+    assert_eq!(target(Method::Post, "/a"), numbers[0], "the same function at the same path");
+    assert!(numbers[0] != numbers[1] && numbers[0] != numbers[2] && numbers[1] != numbers[2]);
+    assert!(numbers.iter().all(|&number| number < table.targets()));
+}
