@@ -140,7 +140,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             match init_vm((*cf).log, conf) {
                 Ok(vm) => conf.vm = ngx::pool_box((*cf).pool, vm),
                 Err(message) => {
-                    ngx::log_parts(NGX_LOG_EMERG, (*cf).log, &[&message]);
+                    ngx::log_parts(NGX_LOG_ERR, (*cf).log, &[&message]);
                     return ngx::ERROR;
                 }
             }

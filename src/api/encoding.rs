@@ -25,13 +25,20 @@ impl Escape {
     const fn escapes(self, byte: u8) -> bool {
         match self {
             Escape::Uri => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?'),
-            Escape::Args => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+'),
+            Escape::Args => {
+                byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+')
+            }
             // Everything that RFC 3986 does not call unreserved, but for what `encodeURIComponent` leaves alone.
             Escape::Component => {
                 !byte.is_ascii_alphanumeric()
-                    && !matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')')
+                    && !matches!(
+                        byte,
+                        b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'
+                    )
             }
-            Escape::Html => byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'#' | b'%' | b'\''),
+            Escape::Html => {
+                byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'#' | b'%' | b'\'')
+            }
             Escape::Refresh => byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'%' | b'\''),
             Escape::Memcached => byte <= b' ' || byte == b'%',
             Escape::HeaderName => {
@@ -39,7 +46,8 @@ impl Escape {
                     || byte >= 0x7f
                     || matches!(
                         byte,
-                        b'"' | b'(' | b')' | b',' | b'/' | b':'..=b'@' | b'[' | b'\\' | b']' | b'{' | b'}'
+                        b'"' | b'(' | b')' | b',' | b'/' | b':'
+                            ..=b'@' | b'[' | b'\\' | b']' | b'{' | b'}'
                     )
             }
             Escape::HeaderValue => (byte < b' ' && byte != b'\t') || byte == 0x7f,

@@ -278,7 +278,10 @@ unsafe fn push(
 /// Makes underscores dashes.
 unsafe fn dash(name: ngx_str_t) {
     // SAFETY: the caller's string is its own.
-    unsafe { ngx::bytes_mut(name) }.iter_mut().filter(|byte| **byte == b'_').for_each(|byte| *byte = b'-');
+    unsafe { ngx::bytes_mut(name) }
+        .iter_mut()
+        .filter(|byte| **byte == b'_')
+        .for_each(|byte| *byte = b'-');
 }
 
 #[cfg(ngx_linked_headers)]

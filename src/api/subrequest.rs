@@ -366,8 +366,9 @@ unsafe fn copy_headers(sr: Request, r: Request) -> Option<()> {
     // SAFETY: both requests are live and share a pool. The list is made afresh, so that changing one request's leaves
     // the other's.
     unsafe {
-        let n: usize =
-            ngx::list_parts::<ngx_table_elt_t>(&mut (*r).headers_in.headers).map(|part| part.len()).sum();
+        let n: usize = ngx::list_parts::<ngx_table_elt_t>(&mut (*r).headers_in.headers)
+            .map(|part| part.len())
+            .sum();
         let room = n + 1;
         let elements: *mut ngx_table_elt_t =
             ngx_palloc((*sr).pool, room * size_of::<ngx_table_elt_t>()).cast();

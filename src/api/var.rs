@@ -122,10 +122,9 @@ unsafe fn indexed(r: Request, name: &[u8]) -> Option<ngx_uint_t> {
     unsafe {
         let core: &ngx_http_core_main_conf_t =
             ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
-        core.variables
-            .as_slice::<ngx_http_variable_t>()
-            .iter()
-            .position(|variable| ngx::bytes(variable.name) == name && variable.get_handler.is_some())
+        core.variables.as_slice::<ngx_http_variable_t>().iter().position(|variable| {
+            ngx::bytes(variable.name) == name && variable.get_handler.is_some()
+        })
     }
 }
 

@@ -33,26 +33,17 @@ pub enum Form {
     File,
 }
 
-/// Reads the code of the directive being parsed. `tag` is the name that tracebacks show, such as `content_by_lua`;
-/// `with_place` says whether the file and line follow it.
+/// Reads the code of the directive being parsed. `tag` is the name that tracebacks show, such as `content_by_lua`.
 ///
 /// # Safety
 /// Called from a directive's handler, with its `cf`.
-pub unsafe fn read(
-    cf: *mut ngx_conf_t,
-    form: Form,
-    tag: &str,
-    with_place: bool,
-) -> Result<*mut Code, *mut c_char> {
+pub unsafe fn read(cf: *mut ngx_conf_t, form: Form, tag: &str) -> Result<*mut Code, *mut c_char> {
     // SAFETY: `cf` is live; nginx checked the number of arguments.
     unsafe {
         let source = match form {
             Form::Block => {
                 let read = block::read(cf)?;
-                Source::Inline {
-                    chunk_name: chunk_name(cf, tag, with_place, read.line),
-                    text: read.source,
-                }
+                Source::Inline { chunk_name: chunk_name(cf, tag, read.line), text: read.source }
             }
             Form::Text => {
                 let text = ngx::bytes((*(*cf).args).as_slice::<ngx_str_t>()[1]).to_vec();
@@ -60,7 +51,7 @@ pub unsafe fn read(
                     return Err(conf_error(cf, "invalid location config: no runnable Lua code"));
                 }
                 let line = (*(*cf).conf_file).line;
-                Source::Inline { chunk_name: chunk_name(cf, tag, with_place, line), text }
+                Source::Inline { chunk_name: chunk_name(cf, tag, line), text }
             }
             Form::File => {
                 let value = &mut (*(*cf).args).as_slice_mut::<ngx_str_t>()[1];
@@ -89,15 +80,7 @@ pub unsafe fn read(
 /// LuaJIT shows the first 60 characters of a chunk's name.
 const CHUNK_NAME_MAX: usize = 59;
 
-unsafe fn chunk_name(
-    cf: *mut ngx_conf_t,
-    tag: &str,
-    with_place: bool,
-    line: ngx_uint_t,
-) -> CString {
-    if !with_place {
-        return CString::new(format!("={tag}")).expect("a tag has no NUL");
-    }
+unsafe fn chunk_name(cf: *mut ngx_conf_t, tag: &str, line: ngx_uint_t) -> CString {
     // SAFETY: the parser's file and the cycle are live during a directive's handler.
     let (file, prefix) = unsafe {
         (ngx::bytes((*(*cf).conf_file).file.name), ngx::bytes((*(*cf).cycle).conf_prefix))

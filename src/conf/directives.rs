@@ -8,7 +8,7 @@ use std::ptr;
 use nginx_sys::*;
 
 use super::code::{self, Code, Form};
-use super::{conf_error, LocConf, MainConf, CONF_OK};
+use super::{conf_log, LocConf, MainConf, CONF_OK};
 use crate::module;
 use crate::phase::Phase;
 
@@ -25,13 +25,11 @@ const ANYWHERE: usize = MAIN | SRV | LOC | LIF;
 struct Lua {
     tag: &'static str,
     form: Form,
-    /// Whether tracebacks show the directive's file and line.
-    with_place: bool,
     phase: Phase,
 }
 
-const fn lua(tag: &'static str, form: Form, with_place: bool, phase: Phase) -> Lua {
-    Lua { tag, form, with_place, phase }
+const fn lua(tag: &'static str, form: Form, phase: Phase) -> Lua {
+    Lua { tag, form, phase }
 }
 
 type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
@@ -57,7 +55,7 @@ const fn command(
 
 macro_rules! code_at_main {
     ($name:literal, $tag:literal, $field:ident, $form:ident) => {{
-        static LUA: Lua = lua($tag, Form::$form, false, Phase::Init);
+        static LUA: Lua = lua($tag, Form::$form, Phase::Init);
         command(
             $name,
             MAIN | form_type(Form::$form),
@@ -71,7 +69,7 @@ macro_rules! code_at_main {
 
 macro_rules! code_at_location {
     ($name:literal, $tag:literal, $field:ident, $form:ident, $contexts:expr, $phase:ident) => {{
-        static LUA: Lua = lua($tag, Form::$form, true, Phase::$phase);
+        static LUA: Lua = lua($tag, Form::$form, Phase::$phase);
         command(
             $name,
             $contexts | form_type(Form::$form),
@@ -115,7 +113,14 @@ const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
 pub static mut COMMANDS: [ngx_command_t; 37] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
-    flag(c"lua_code_cache", offset_of!(LocConf, code_cache)),
+    command(
+        c"lua_code_cache",
+        ANYWHERE | FLAG,
+        set_code_cache,
+        NGX_HTTP_LOC_CONF_OFFSET,
+        offset_of!(LocConf, code_cache),
+        ptr::null(),
+    ),
     flag(c"lua_need_request_body", offset_of!(LocConf, need_request_body)),
     flag(c"lua_http10_buffering", offset_of!(LocConf, http10_buffering)),
     flag(c"lua_use_default_type", offset_of!(LocConf, use_default_type)),
@@ -239,6 +244,21 @@ pub static mut COMMANDS: [ngx_command_t; 37] = [
     ngx_command_t::empty(),
 ];
 
+unsafe extern "C" fn set_code_cache(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the configuration that the offset is for.
+    unsafe {
+        let returned = ngx_conf_set_flag_slot(cf, cmd, conf);
+        if returned.is_null() && (*conf.cast::<LocConf>()).code_cache == 0 {
+            conf_log(cf, NGX_LOG_ALERT, "lua_code_cache is off; this will hurt performance");
+        }
+        returned
+    }
+}
+
 unsafe extern "C" fn set_code(
     cf: *mut ngx_conf_t,
     cmd: *mut ngx_command_t,
@@ -252,7 +272,7 @@ unsafe extern "C" fn set_code(
             // nginx adds the directive's name, file and line to what is returned.
             return c"is duplicate".as_ptr().cast_mut();
         }
-        match code::read(cf, lua.form, lua.tag, lua.with_place) {
+        match code::read(cf, lua.form, lua.tag) {
             Ok(code) => *slot = code,
             Err(returned) => return returned,
         }
@@ -274,9 +294,6 @@ pub unsafe fn set_handler(cf: *mut ngx_conf_t) -> *mut c_char {
         let ctx = &*(*cf).ctx.cast::<ngx_http_conf_ctx_t>();
         let core: &mut ngx_http_core_loc_conf_t =
             crate::ngx::module_conf(ctx.loc_conf, &*ptr::addr_of!(ngx_http_core_module));
-        if core.handler.is_some_and(|handler| !ptr::fn_addr_eq(handler, module::CONTENT_HANDLER)) {
-            return conf_error(cf, "the location already has a content handler");
-        }
         core.handler = Some(module::CONTENT_HANDLER);
         super::main_conf(cf).phases |= Phase::Content as u32;
         CONF_OK

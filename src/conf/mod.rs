@@ -94,10 +94,12 @@ impl LocConf {
         ]
     }
 
-    fn inherited_code(&mut self) -> [&mut *mut Code; 5] {
+    fn inherited_code(&mut self) -> [&mut *mut Code; 6] {
         [
             &mut self.rewrite,
             &mut self.access,
+            // For an `if` in a location: elsewhere nginx doesn't inherit the handler that runs it.
+            &mut self.content,
             &mut self.header_filter,
             &mut self.body_filter,
             &mut self.log,
@@ -126,6 +128,9 @@ pub unsafe extern "C" fn merge_loc_conf(
     if child.slow_function == UNSET_MSEC {
         let outer = parent.slow_function;
         child.slow_function = if outer == UNSET_MSEC { slow::DEFAULT_MSEC } else { outer };
+    }
+    if child.endpoint.is_null() {
+        child.endpoint = parent.endpoint;
     }
     for (value, outer) in [(&mut child.project, parent.project), (&mut child.env, parent.env)] {
         if value.data.is_null() {
@@ -161,10 +166,20 @@ pub unsafe fn loc_conf<'a>(r: Request) -> &'a LocConf {
 /// # Safety
 /// Called while `cf` is being read.
 pub unsafe fn conf_error(cf: *mut ngx_conf_t, message: &str) -> *mut c_char {
+    // SAFETY: the caller's promise.
+    unsafe { conf_log(cf, NGX_LOG_EMERG, message) };
+    CONF_ERROR
+}
+
+/// As [`conf_error`], at another level.
+///
+/// # Safety
+/// Called while `cf` is being read.
+pub unsafe fn conf_log(cf: *mut ngx_conf_t, level: u32, message: &str) {
     // SAFETY: the format takes a length and a pointer to that many bytes.
     unsafe {
         ngx_conf_log_error(
-            NGX_LOG_EMERG as ngx_uint_t,
+            level as ngx_uint_t,
             cf,
             0,
             c"%*s".as_ptr(),
@@ -172,5 +187,4 @@ pub unsafe fn conf_error(cf: *mut ngx_conf_t, message: &str) -> *mut c_char {
             message.as_ptr(),
         );
     }
-    CONF_ERROR
 }

@@ -8,7 +8,7 @@ use nginx_sys::*;
 use super::Phase;
 use crate::conf::code::Code;
 use crate::ngx;
-use crate::sched::{self, Current};
+use crate::sched::{self, traceback, Current};
 use crate::vm::{string_at, Vm};
 
 /// Runs the code on the VM's main state. The error text, if any, is what nginx's log should show.
@@ -32,12 +32,17 @@ pub unsafe fn run(vm: &mut Vm, phase: Phase, code: &Code) -> Result<(), Vec<u8>>
 
 /// The message handler: the error's text with a traceback.
 pub unsafe extern "C-unwind" fn add_traceback(l: *mut lua::lua_State) -> c_int {
-    // SAFETY: Lua calls this with the error's value on a stack with room.
+    // SAFETY: Lua calls this with the error's value on a stack with room. The text is made before the only call that
+    // may raise, for want of memory, in which case it leaks.
     unsafe {
-        if lua::lua_isstring(l, 1) == 0 {
-            return 1;
-        }
-        lua::luaL_traceback(l, l, lua::lua_tostring(l, 1), 1);
+        let message: &[u8] = match lua::lua_type(l, 1) {
+            lua::LUA_TSTRING | lua::LUA_TNUMBER => string_at(l, 1),
+            _ => b"unknown reason",
+        };
+        let mut text = message.to_vec();
+        text.extend_from_slice(b"\nstack traceback:");
+        traceback::frames(&mut text, l, 1);
+        lua::lua_pushlstring(l, text.as_ptr().cast(), text.len());
         1
     }
 }

@@ -8,6 +8,7 @@
 //! A wake-up that comes from an event handler resumes the coroutine in that handler. One that comes while the
 //! scheduler runs is posted, and handled in the same turn of the event loop.
 
+pub mod traceback;
 pub mod wait;
 
 use std::ffi::c_int;
@@ -251,7 +252,8 @@ impl Thread {
                 lua::LUA_TSTRING | lua::LUA_TNUMBER => string_at(l, -1),
                 _ => b"unknown reason",
             };
-            let trace = traceback(l);
+            let mut trace = b"stack traceback:\ncoroutine 0:".to_vec();
+            traceback::frames(&mut trace, l, 0);
             ngx::log_parts(
                 NGX_LOG_ERR,
                 log,
@@ -328,22 +330,6 @@ unsafe extern "C" fn run_posted(_event: *mut ngx_event_t) {
             (*thread).posted = false;
             crate::phase::proceed(thread);
         }
-    }
-}
-
-/// The traceback of a suspended or failed coroutine.
-pub fn traceback(l: *mut lua::lua_State) -> Vec<u8> {
-    // SAFETY: the coroutine doesn't run; the traceback is pushed on its own stack and taken off again.
-    unsafe {
-        if lua::lua_checkstack(l, 12) == 0 {
-            return Vec::new();
-        }
-        lua::luaL_traceback(l, l, ptr::null(), 0);
-        let text = string_at(l, -1);
-        let text = text.strip_prefix(b"stack traceback:").unwrap_or(text);
-        let text = [b"stack traceback:\ncoroutine 0:", text].concat();
-        lua::lua_settop(l, -2);
-        text
     }
 }
 
