@@ -8,6 +8,8 @@ use lib $FindBin::Bin;
 use Test::Nginx::Socket;
 use Platform;
 
+$ENV{TEST_NGINX_HTML_DIR} ||= html_dir();
+
 use_platform(<<'END');
 >>> app/gateway.lua
 return {

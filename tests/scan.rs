@@ -27,14 +27,20 @@ fn braces_in_strings_do_not_count() {
 
 #[test]
 fn braces_in_long_brackets_do_not_count() {
-    assert_eq!(block("x = [[ } ]] .. [==[ ]] } ]=] ]==] } y"), Ok("x = [[ } ]] .. [==[ ]] } ]=] ]==] "));
+    assert_eq!(
+        block("x = [[ } ]] .. [==[ ]] } ]=] ]==] } y"),
+        Ok("x = [[ } ]] .. [==[ ]] } ]=] ]==] ")
+    );
     assert_eq!(block("x = [[a]]]] } y"), Ok("x = [[a]]]] "));
     assert_eq!(block("t[t[1]] = '}' } y"), Ok("t[t[1]] = '}' "));
 }
 
 #[test]
 fn braces_in_comments_do_not_count() {
-    assert_eq!(block("-- }\n--[[ } \n ]] --[=x }\n--[==[ ]] } ]==] } y").unwrap().matches('}').count(), 4);
+    assert_eq!(
+        block("-- }\n--[[ } \n ]] --[=x }\n--[==[ ]] } ]==] } y").unwrap().matches('}').count(),
+        4
+    );
     assert_eq!(block("--\n} y"), Ok("--\n"));
     assert_eq!(block("a = b - {} - 1 } y"), Ok("a = b - {} - 1 "));
 }
