@@ -317,31 +317,80 @@ pub extern "C" fn spacer_req_raw_header(no_request_line: bool, out: &mut spacer_
                 return error(RAISE, format_args!("http2 requests not supported yet"));
             }
             let text = super::scratch();
-            text.extend_from_slice(ngx::bytes((*r).request_line));
-            if (*r).http_version >= NGX_HTTP_VERSION_10 as ngx_uint_t {
-                text.extend_from_slice(b"\r\n");
+            if !collect_raw(r, text) {
+                return error(
+                    RAISE,
+                    format_args!("the request's header is no longer in nginx's buffers"),
+                );
             }
             if no_request_line {
-                text.clear();
+                let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| at + 1);
+                text.drain(..end);
             }
-            collect_raw(r, text);
             out.set(text);
         }
         OK
     })
 }
 
-/// nginx overwrites the separators in the buffers, so the lines are put together from their parsed parts.
-unsafe fn collect_raw(r: Request, text: &mut Vec<u8>) {
-    // SAFETY: the caller's request is live; a parsed name is followed by what separated it from its value.
+/// The lines from the buffers that nginx read them into: the connection's own, then the large ones, of which nginx's
+/// list has the last first. A line that didn't fit at a buffer's end stands whole at the start of the next.
+unsafe fn collect_raw(r: Request, text: &mut Vec<u8>) -> bool {
+    // SAFETY: the request is live, and its connection keeps the buffers of a header until the request's end.
     unsafe {
-        for header in ngx::list_items::<ngx_table_elt_t>(&mut (*r).headers_in.headers) {
-            text.extend_from_slice(ngx::bytes(header.key));
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(ngx::bytes(header.value));
-            text.extend_from_slice(b"\r\n");
+        let line = (*r).request_line.data;
+        let own = (*(*r).connection).buffer;
+        let mut buffers = Vec::new();
+        let mut link = (*(*r).http_connection).busy;
+        while !link.is_null() {
+            buffers.push((*link).buf);
+            link = (*link).next;
+        }
+        if !own.is_null() && !buffers.contains(&own) {
+            buffers.push(own);
+        }
+        let holds_line = |b: &*mut ngx_buf_t| (**b).start <= line && line < (**b).end;
+        let Some(first) = buffers.iter().position(holds_line) else {
+            return false;
+        };
+        for (i, &b) in buffers[..=first].iter().enumerate().rev() {
+            let start = if i == first { line } else { (*b).start };
+            let is_last = b == (*r).header_in;
+            let end = if is_last { (*r).header_end } else { (*b).pos };
+            let Ok(len) = usize::try_from(end.offset_from(start)) else {
+                return false;
+            };
+            let mut piece = std::slice::from_raw_parts(start, len);
+            if !is_last {
+                let whole = piece.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+                piece = &piece[..whole];
+            }
+            for line in piece.split_inclusive(|&byte| byte == b'\n') {
+                restore_line(line, text);
+            }
+            if is_last {
+                break;
+            }
         }
         text.extend_from_slice(b"\r\n");
+        true
+    }
+}
+
+/// nginx puts a NUL for the colon behind a header's name, and for the byte behind its value.
+fn restore_line(line: &[u8], text: &mut Vec<u8>) {
+    let mut named = false;
+    for (i, &byte) in line.iter().enumerate() {
+        text.push(match (byte, line.get(i + 1)) {
+            (0, _) if !named => {
+                named = true;
+                b':'
+            }
+            (0, Some(b'\n')) => b'\r',
+            (0, Some(_)) => b' ',
+            (0, None) => b'\n',
+            _ => byte,
+        });
     }
 }
 

@@ -166,16 +166,16 @@ unsafe fn go_on(ctx: *mut Ctx, thread: *mut Thread) {
 pub unsafe extern "C" fn write_handler(r: Request) {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        let Some(ctx) = crate::ctx::get(r) else { return };
-        crate::api::output::write_event(ctx);
-        while let Some(thread) = ctx.ready.pop() {
-            go_on(ctx, thread);
-            // The request may be gone with its last thread.
-            match crate::ctx::get(r) {
-                Some(still) if std::ptr::eq(still, ctx) => {}
-                _ => return,
+        guard((*(*r).connection).log, (), || {
+            let Some(ctx) = crate::ctx::get(r) else { return };
+            crate::api::output::write_event(ctx);
+            let Some(thread) = ctx.ready.pop() else { return };
+            if !ctx.ready.is_empty() {
+                ngx_http_post_request(r, std::ptr::null_mut());
             }
-        }
+            // The request may be gone with the thread that ends it: nothing of it is looked at afterwards.
+            go_on(ctx, thread);
+        });
     }
 }
 
