@@ -55,6 +55,9 @@ pub const fn str_of(s: &[u8]) -> ngx_str_t {
     ngx_str_t { len: s.len(), data: s.as_ptr().cast_mut() }
 }
 
+/// What nginx has for no string at all: a variable of it is "not found" rather than empty.
+pub const NULL_STR: ngx_str_t = ngx_str_t { len: 0, data: ptr::null_mut() };
+
 /// Copies `s` into the pool, with a NUL after it for the parts of nginx that expect one.
 ///
 /// # Safety

@@ -85,14 +85,14 @@ xy
 --- error_log
 eof: 1
 
-=== TEST 5: after eof, say, print and eof return nil and "seen eof", and the code goes on
+=== TEST 5: after eof, say and print return nil and "seen eof", and the code goes on
 --- config
     location = /t {
         content_by_lua_block {
             ngx.say("sent")
             ngx.eof()
-            for _, name in ipairs { "say", "print", "eof" } do
-                local ok, err = ngx[name](name ~= "eof" and "lost" or nil)
+            for _, name in ipairs { "say", "print" } do
+                local ok, err = ngx[name]("lost")
                 ngx.log(ngx.WARN, name, " after eof: ", ok, ", ", err)
             end
             ngx.sleep(0.01)
@@ -270,7 +270,7 @@ GET /t
 flush: 
 took no time
 
-=== TEST 17: a flush makes what was written so far arrive before the handler goes on
+=== TEST 17: a flush(true) makes what was written so far arrive before the handler goes on
 --- config
     location = /t {
         content_by_lua_block {
@@ -303,7 +303,7 @@ took no time
 --- request
 GET /t
 --- response_body eval
-join("", map {"$_ "} 1 .. 20)
+CORE::join("", map {"$_ "} 1 .. 20)
 
 === TEST 19: the status is set before the first output
 --- config

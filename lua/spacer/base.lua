@@ -64,17 +64,20 @@ function _M.result(rc)
 end
 
 --- Raises the error of a call that was misused, at the caller of the API function. Returns the status otherwise.
-function _M.check(rc)
+--- `above` is how many functions stand between the API function and this one.
+function _M.check(rc, above)
     if rc == RAISE then
-        error(last_error(), 3)
+        error(last_error(), 3 + (above or 0))
     end
     return rc
 end
 
 --- Raises "bad argument #1 to 'sleep' (number expected, got nil)", with the name that the function was called by.
-function _M.bad_argument(n, _, message)
-    local info = getinfo(2, "n")
-    error("bad argument #" .. n .. " to '" .. (info and info.name or "?") .. "' (" .. message .. ")", 3)
+--- `above` is how many functions stand between the API function and this one.
+function _M.bad_argument(n, _, message, above)
+    local level = 2 + (above or 0)
+    local info = getinfo(level, "n")
+    error("bad argument #" .. n .. " to '" .. (info and info.name or "?") .. "' (" .. message .. ")", level + 1)
 end
 
 return _M

@@ -9,18 +9,18 @@ local type, tostring, pairs, error, select, unpack = type, tostring, pairs, erro
 
 local SHARE_VARS, COPY_VARS = 1, 2
 
--- Adds one subrequest to the batch. Errors are raised three levels up, at the caller of the API function.
+-- Adds one subrequest to the batch. Errors are raised at the caller of the API function.
 local function add(ngx, index, uri, options)
     if type(uri) == "number" then
         uri = tostring(uri)
     elseif type(uri) ~= "string" then
-        error("bad argument #1 to 'capture' (string expected, got " .. (uri == nil and "nil" or type(uri)) .. ")", 4)
+        error("bad argument #1 to 'capture' (string expected, got " .. (uri == nil and "nil" or type(uri)) .. ")", 3)
     end
     local query, method, body, forward, vars_action, slot = "", ngx.HTTP_GET, nil, false, 0, 0
     local vars
     if options ~= nil then
         if type(options) ~= "table" then
-            error("expecting table as the 2nd argument for subrequest " .. index .. ", but got " .. type(options), 4)
+            error("expecting table as the 2nd argument for subrequest " .. index .. ", but got " .. type(options), 3)
         end
         local value = options.args
         local kind = type(value)
@@ -29,21 +29,21 @@ local function add(ngx, index, uri, options)
         elseif kind == "string" or kind == "number" then
             query = tostring(value)
         elseif value ~= nil then
-            error("Bad args option value", 4)
+            error("Bad args option value", 3)
         end
         vars = options.vars
         if vars ~= nil and type(vars) ~= "table" then
-            error("Bad vars option value", 4)
+            error("Bad vars option value", 3)
         end
         value = options.share_all_vars
         if value ~= nil and type(value) ~= "boolean" then
-            error("Bad share_all_vars option value", 4)
+            error("Bad share_all_vars option value", 3)
         elseif value then
             vars_action = SHARE_VARS
         end
         value = options.copy_all_vars
         if value ~= nil and type(value) ~= "boolean" then
-            error("Bad copy_all_vars option value", 4)
+            error("Bad copy_all_vars option value", 3)
         elseif value then
             vars_action = COPY_VARS
         end
@@ -51,14 +51,14 @@ local function add(ngx, index, uri, options)
         value = options.method
         if value ~= nil then
             if type(value) ~= "number" then
-                error("Bad http request method", 4)
+                error("Bad http request method", 3)
             end
             method = value
         end
         value = options.ctx
         if value ~= nil then
             if type(value) ~= "table" then
-                error("Bad ctx option value type " .. type(value) .. ", expected a Lua table", 4)
+                error("Bad ctx option value type " .. type(value) .. ", expected a Lua table", 3)
             end
             slot = base.share_ctx(value)
         end
@@ -67,18 +67,19 @@ local function add(ngx, index, uri, options)
         if kind == "string" or kind == "number" then
             body = tostring(value)
         elseif value ~= nil then
-            error("Bad http request body", 4)
+            error("Bad http request body", 3)
         end
     end
-    check(C.spacer_capture_add(uri, #uri, query, #query, method, body, body and #body or 0, forward, vars_action, slot))
+    local body_len = body and #body or 0
+    check(C.spacer_capture_add(uri, #uri, query, #query, method, body, body_len, forward, vars_action, slot), 1)
     if vars then
         for name, value in pairs(vars) do
             if type(name) ~= "string" then
-                error("attempt to use a non-string key in the \"vars\" option table", 4)
+                error("attempt to use a non-string key in the \"vars\" option table", 3)
             end
             local kind = type(value)
             if kind ~= "string" and kind ~= "number" then
-                error("attempt to use bad variable value type " .. kind, 4)
+                error("attempt to use bad variable value type " .. kind, 3)
             end
             value = tostring(value)
             C.spacer_capture_var(name, #name, value, #value)

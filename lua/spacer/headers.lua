@@ -7,7 +7,7 @@ local C, check, result, bad_argument, out, out_string =
 local ffi_string, ffi_new = ffi.string, ffi.new
 local type, tostring, rawget, setmetatable, error = type, tostring, rawget, setmetatable, error
 
-local VALUES_MAX = 64
+local VALUES_MAX = 100
 local values = ffi_new("spacer_str[?]", VALUES_MAX)
 
 -- Grows with the largest request seen.

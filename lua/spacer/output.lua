@@ -5,13 +5,19 @@ local C, result, bad_argument = base.C, base.result, base.bad_argument
 local select, type, tostring, pairs = select, type, tostring, pairs
 local floor = math.floor
 
+-- A table that contains itself has no end.
+local DEPTH_MAX = 1000
+
 return function(ngx)
     local null = ngx.null
 
     local put
 
     -- The elements of an array, in order; tables in it are arrays too.
-    local function put_array(array)
+    local function put_array(array, depth)
+        if depth > DEPTH_MAX then
+            return "more than " .. DEPTH_MAX .. " nested tables found"
+        end
         local n = 0
         for key in pairs(array) do
             if type(key) ~= "number" or key < 1 or floor(key) ~= key then
@@ -22,7 +28,7 @@ return function(ngx)
             end
         end
         for i = 1, n do
-            local err = put(array[i], true)
+            local err = put(array[i], depth)
             if err then
                 return err
             end
@@ -31,7 +37,7 @@ return function(ngx)
     end
 
     -- Adds a value to the print that was begun; returns what is wrong with it.
-    function put(value, nested)
+    function put(value, depth)
         local kind = type(value)
         if kind == "string" then
             C.spacer_print_piece(value, #value)
@@ -41,10 +47,10 @@ return function(ngx)
             local text = tostring(value)
             C.spacer_print_piece(text, #text)
         elseif kind == "table" then
-            return put_array(value)
+            return put_array(value, (depth or 0) + 1)
         elseif value == null then
             C.spacer_print_piece("null", 4)
-        elseif nested then
+        elseif depth then
             return "bad data type " .. kind .. " found"
         else
             return "string, number, boolean, nil, ngx.null, or array table expected, but got " .. kind
@@ -54,7 +60,7 @@ return function(ngx)
 
     local function fail(i, name, err)
         C.spacer_print_cancel()
-        bad_argument(i, name, err)
+        bad_argument(i, name, err, 1)
     end
 
     local function print_all(name, newline, n, ...)

@@ -120,7 +120,7 @@ unsafe fn split_uri(ctx: &Ctx, text: &[u8]) -> Result<(ngx_str_t, ngx_str_t), c_
         let Some(mut uri) = ngx::pool_str((*ctx.r).pool, text) else {
             return Err(error(RAISE, format_args!("no memory")));
         };
-        let mut args = ngx::str_of(b"");
+        let mut args = ngx::NULL_STR;
         if text[0] == b'@' {
             // A named location has no arguments.
             if let Some(at) = text.iter().position(|&byte| byte == b'?') {

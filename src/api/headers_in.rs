@@ -324,7 +324,8 @@ pub extern "C" fn spacer_req_raw_header(no_request_line: bool, out: &mut spacer_
                 );
             }
             if no_request_line {
-                let end = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| at + 1);
+                let end =
+                    text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| at + 1);
                 text.drain(..end);
             }
             out.set(text);

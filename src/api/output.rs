@@ -358,6 +358,8 @@ fn commit(ctx: &mut Ctx) -> c_int {
             let rc = send_header(ctx);
             if rc == ngx::ERROR || rc > ngx::OK {
                 ctx.output.failed = true;
+                // A header filter may have sent another response instead.
+                ctx.output.stage.clear();
                 return filter_error();
             }
             if (*ctx.r).header_only() != 0 {

@@ -109,7 +109,7 @@ pub extern "C" fn spacer_capture_add(
                 return error(RAISE, format_args!("failed to adjust the subrequest: -1"));
             }
             let Some(mut uri) = ngx::pool_str(pool, text) else { return no_memory() };
-            let mut query = ngx::str_of(b"");
+            let mut query = ngx::NULL_STR;
             let mut flags = 0;
             if uri.len == 0
                 || ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut query, &mut flags) != ngx::OK

@@ -153,6 +153,11 @@ unsafe fn go_on(ctx: *mut Ctx, thread: *mut Thread) {
             }
             _ => {
                 if let Some(rc) = settle(ctx, outcome) {
+                    if rc == ngx::DONE {
+                        // The request went elsewhere, and ran there already.
+                        ngx_http_finalize_request(r, ngx::DONE);
+                        return;
+                    }
                     ctx.resumed = Some(rc);
                     (*r).write_event_handler = Some(ngx_http_core_run_phases);
                     ngx_http_core_run_phases(r);
