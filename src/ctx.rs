@@ -11,14 +11,14 @@ use std::rc::Rc;
 use nginx_sys::*;
 
 use crate::api::body_filter::BodyFilter;
-use crate::api::output::Output;
 use crate::api::request_body::{BodyBuilder, BodyRead};
-use crate::api::subrequest::Batch;
+use crate::capture::Batch;
 use crate::conf;
 use crate::function::error_page::ErrorPage;
 use crate::function::trace::Trace;
 use crate::module;
 use crate::ngx::{self, Request};
+use crate::output::Output;
 use crate::phase::Phase;
 use crate::sched::Thread;
 use crate::vm::Vm;

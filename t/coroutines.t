@@ -292,3 +292,23 @@ falsefalsefalse$
 GET /t
 --- response_body
 done
+
+
+
+=== what is printed in a C callback is sent where the location has a Lua filter too
+--- config
+    location = /t {
+        header_filter_by_lua_block { ngx.header.x = "filtered" }
+        content_by_lua_block {
+            ("abc"):gsub(".", function(c) ngx.print(c, ".") end)
+            ngx.say("done")
+        }
+    }
+--- request
+GET /t
+--- response_headers
+x: filtered
+--- response_body
+a.b.c.done
+--- no_error_log
+[error]

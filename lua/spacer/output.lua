@@ -1,7 +1,8 @@
 --- ngx.print, ngx.say, ngx.flush, ngx.eof, ngx.send_headers.
 
 local base = require "spacer.base"
-local C, result, bad_argument = base.C, base.result, base.bad_argument
+local C, AGAIN, result, bad_argument = base.C, base.AGAIN, base.result, base.bad_argument
+local isyieldable = coroutine.isyieldable
 local select, type, tostring, pairs = select, type, tostring, pairs
 local floor = math.floor
 
@@ -10,6 +11,16 @@ local DEPTH_MAX = 1000
 
 return function(ngx)
     local null = ngx.null
+
+    -- As base.result. Where the coroutine can't yield, in a callback of string.gsub's say, what was printed stays staged,
+    -- and is sent at the next opportunity.
+    local function done(rc)
+        if rc == AGAIN and not isyieldable() then
+            C.spacer_put_off()
+            return 1
+        end
+        return result(rc)
+    end
 
     local put
 
@@ -91,18 +102,18 @@ return function(ngx)
         local n = select("#", ...)
         local a = ...
         if n == 1 and type(a) == "string" then
-            return result(C.spacer_say(a, #a))
+            return done(C.spacer_say(a, #a))
         end
-        return result(print_all("say", true, n, ...))
+        return done(print_all("say", true, n, ...))
     end
 
     function ngx.print(...)
         local n = select("#", ...)
         local a = ...
         if n == 1 and type(a) == "string" then
-            return result(C.spacer_print(a, #a))
+            return done(C.spacer_print(a, #a))
         end
-        return result(print_all("print", false, n, ...))
+        return done(print_all("print", false, n, ...))
     end
 
     function ngx.flush(wait)
@@ -120,6 +131,6 @@ return function(ngx)
     end
 
     function ngx.send_headers()
-        return result(C.spacer_send_headers())
+        return done(C.spacer_send_headers())
     end
 end

@@ -5,7 +5,8 @@ use mlua::ffi as lua;
 use nginx_sys::*;
 
 use super::{guard, Phase};
-use crate::api::{body_filter, subrequest};
+use crate::api::body_filter;
+use crate::capture;
 use crate::conf;
 use crate::conf::code::Code;
 use crate::ctx::{self, Ctx, Worker};
@@ -66,7 +67,7 @@ unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
                 return if rc == ngx::DECLINED { ngx::OK } else { rc };
             }
         }
-        if subrequest::capture_header(r) {
+        if capture::capture_header(r) {
             return ngx::OK;
         }
         next_header(r)
@@ -109,7 +110,7 @@ unsafe extern "C" fn body_filter(r: Request, chain: *mut ngx_chain_t) -> ngx_int
 /// Passes a body on: to the capture that it belongs to, or to the next filter.
 pub unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: the caller's request is live.
-    unsafe { subrequest::capture_body(r, chain).unwrap_or_else(|| next_body(r, chain)) }
+    unsafe { capture::capture_body(r, chain).unwrap_or_else(|| next_body(r, chain)) }
 }
 
 /// Runs a phase's code on the VM's main state, and returns the number that it returns. An error is logged, and is

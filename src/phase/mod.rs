@@ -173,7 +173,7 @@ pub unsafe extern "C" fn write_handler(r: Request) {
     unsafe {
         guard((*(*r).connection).log, (), || {
             let Some(ctx) = crate::ctx::get(r) else { return };
-            crate::api::output::write_event(ctx);
+            crate::output::write_event(ctx);
             let Some(thread) = ctx.ready.pop() else { return };
             if !ctx.ready.is_empty() {
                 ngx_http_post_request(r, std::ptr::null_mut());
@@ -190,7 +190,7 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
     unsafe {
         match outcome {
             Outcome::Waiting => {
-                crate::api::output::hand_over(ctx);
+                crate::output::hand_over(ctx);
                 (*ctx.r).write_event_handler = Some(write_handler);
                 None
             }
@@ -200,7 +200,7 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
             }
             Outcome::Failed => {
                 ctx.stop_threads();
-                crate::api::output::hand_over(ctx);
+                crate::output::hand_over(ctx);
                 Some(if ctx.header_sent() {
                     ngx::ERROR
                 } else {
@@ -227,11 +227,11 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
 unsafe fn finished(ctx: &mut Ctx) -> ngx_int_t {
     if ctx.phase != Phase::Content {
         // SAFETY: the request is live.
-        unsafe { crate::api::output::hand_over(ctx) };
+        unsafe { crate::output::hand_over(ctx) };
         return ngx::OK;
     }
     // SAFETY: the request is live.
-    let rc = unsafe { crate::api::output::finish(ctx) };
+    let rc = unsafe { crate::output::finish(ctx) };
     if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
         return rc;
     }
@@ -258,7 +258,7 @@ unsafe fn exited(ctx: &mut Ctx, status: ngx_int_t) -> ngx_int_t {
             (*r).headers_out.status = status as ngx_uint_t;
         }
         if ctx.output.is_buffering() && (*r).headers_out.status != 0 && !is_abort(status) {
-            let rc = crate::api::output::finish(ctx);
+            let rc = crate::output::finish(ctx);
             if rc == ngx::ERROR || rc >= SPECIAL {
                 return rc;
             }
@@ -267,12 +267,12 @@ unsafe fn exited(ctx: &mut Ctx, status: ngx_int_t) -> ngx_int_t {
         if (status == ngx::OK && ctx.phase == Phase::Content)
             || (HTTP_OK..SPECIAL).contains(&status) && status != NGX_HTTP_NO_CONTENT as ngx_int_t
         {
-            let rc = crate::api::output::finish(ctx);
+            let rc = crate::output::finish(ctx);
             if rc == ngx::ERROR || rc >= SPECIAL {
                 return rc;
             }
         } else {
-            crate::api::output::hand_over(ctx);
+            crate::output::hand_over(ctx);
         }
         if ctx.header_sent() && status > ngx::OK && !is_abort(status) {
             return if ctx.phase == Phase::Content { ngx::OK } else { HTTP_OK };

@@ -69,7 +69,7 @@ unsafe fn verdict(ctx: &mut Ctx, r: Request, rc: ngx_int_t, passed: ngx_int_t) -
         if ctx.header_sent() {
             // A response was begun here, so no later phase may make another.
             if !ctx.output.eof {
-                let rc = crate::api::output::finish(ctx);
+                let rc = crate::output::finish(ctx);
                 if rc == ngx::ERROR || rc > ngx::OK {
                     return rc;
                 }
