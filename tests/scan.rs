@@ -26,6 +26,13 @@ fn braces_in_strings_do_not_count() {
 }
 
 #[test]
+fn a_string_goes_on_behind_an_escaped_line_end() {
+    assert_eq!(block("x = 'a\\\n}' } rest"), Ok("x = 'a\\\n}' "));
+    assert_eq!(block("x = 'a\\\r\n}' } rest"), Ok("x = 'a\\\r\n}' "));
+    assert_eq!(block("x = 'a\\z \n  }' } rest"), Ok("x = 'a\\z \n  }' "));
+}
+
+#[test]
 fn braces_in_long_brackets_do_not_count() {
     assert_eq!(
         block("x = [[ } ]] .. [==[ ]] } ]=] ]==] } y"),

@@ -12,8 +12,8 @@ local DEPTH_MAX = 1000
 return function(ngx)
     local null = ngx.null
 
-    -- As base.result. Where the coroutine can't yield, in a callback of string.gsub's say, what was printed stays staged,
-    -- and is sent at the next opportunity.
+    -- As base.result. Where the coroutine can't yield, in a callback of string.gsub's say, what was printed stays
+    -- staged, and is sent at the next opportunity.
     local function done(rc)
         if rc == AGAIN and not isyieldable() then
             C.spacer_put_off()

@@ -18,6 +18,11 @@ enum State {
         quote: u8,
         escaped: bool,
     },
+    /// In a quoted string after `\z`, which skips white space, line ends too, or after an escaped carriage return.
+    Skip {
+        quote: u8,
+        only_newline: bool,
+    },
     /// Inside a long bracket; `closing` counts the `=` after a `]`.
     Long {
         level: usize,
@@ -61,8 +66,16 @@ impl Scanner {
                 _ if comment => State::LineComment,
                 _ => return self.code(byte),
             },
-            State::Quoted { quote, escaped: true } => State::Quoted { quote, escaped: false },
-            State::Quoted { quote, .. } => match byte {
+            State::Quoted { quote, escaped: true } => match byte {
+                b'z' => State::Skip { quote, only_newline: false },
+                b'\r' => State::Skip { quote, only_newline: true },
+                _ => State::Quoted { quote, escaped: false },
+            },
+            State::Skip { quote, only_newline: true } if byte == b'\n' => {
+                State::Quoted { quote, escaped: false }
+            }
+            State::Skip { only_newline: false, .. } if byte.is_ascii_whitespace() => self.state,
+            State::Quoted { quote, .. } | State::Skip { quote, .. } => match byte {
                 b'\\' => State::Quoted { quote, escaped: true },
                 // A newline ends no valid string; the Lua compiler reports it.
                 b'\n' => State::Code,
