@@ -270,7 +270,7 @@ pub unsafe fn finish(ctx: &mut Ctx) -> ngx_int_t {
             return ngx::OK;
         }
         let r = ctx.r;
-        let rc = send_header(ctx);
+        let rc = if ctx.header_sent() { ngx::OK } else { send_header(ctx) };
         if rc == ngx::ERROR || rc > ngx::OK {
             return rc;
         }
