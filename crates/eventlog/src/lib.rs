@@ -1,0 +1,59 @@
+//! Durable topics: append-only sequences of events, shared among consumer groups.
+//!
+//! ```
+//! use std::time::Duration;
+//! use eventlog::{Append, Driver, Limits, NewEvent, Subscription, Topic};
+//!
+//! let log = eventlog::open(&Driver::Memory, Limits::default())?;
+//! let orders = Topic::new("orders")?;
+//! log.declare(&[orders.clone()])?;
+//! log.append(Append::new(vec![NewEvent::new(&orders, "order-7", r#"{"total": 12}"#)]))?;
+//!
+//! let member = log.join(Subscription::new("billing", &[orders], "worker-1"))?;
+//! for delivery in member.claim(10, Duration::from_secs(1))? {
+//!     println!("{}: {:?}", delivery.event.key, delivery.event.value);
+//!     member.finish(&delivery.claim)?;
+//! }
+//! # Ok::<(), eventlog::Error>(())
+//! ```
+//!
+//! `log` and `consumer` are the two traits that a driver implements, `model` the values they exchange, `limits` what is
+//! refused before a driver sees it. The drivers are `memory`, for tests, and `sqlite`. Nothing here knows nginx or Lua.
+
+mod consumer;
+mod error;
+mod limits;
+mod log;
+mod memory;
+mod model;
+mod signal;
+mod sqlite;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use consumer::{dead_header, Claim, Consumer, Delivery, Outcome, Settled, Start, Subscription};
+pub use error::{Error, Invalid, Result};
+pub use limits::Limits;
+pub use log::{Done, EventLog};
+pub use model::{
+    Append, AppendId, Event, GroupPosition, Headers, NewEvent, Offset, PartitionOffsets, Read,
+    Stored, Timestamp, Topic, DEAD_SUFFIX,
+};
+
+/// Which store holds the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Driver {
+    /// In this process only, and gone with it.
+    Memory,
+    /// A database file, made where it doesn't exist. Every process that may write the file's folder can share it.
+    Sqlite { path: PathBuf },
+}
+
+/// Opens a log. Open it after `fork`: neither threads nor SQLite's locks survive one.
+pub fn open(driver: &Driver, limits: Limits) -> Result<Arc<dyn EventLog>> {
+    Ok(match driver {
+        Driver::Memory => Arc::new(memory::MemoryLog::new(limits)),
+        Driver::Sqlite { path } => Arc::new(sqlite::SqliteLog::open(path, limits)?),
+    })
+}

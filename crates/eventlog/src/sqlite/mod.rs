@@ -1,0 +1,140 @@
+//! The embedded driver: a database file that all processes of a machine share.
+//!
+//! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through; `append` and
+//! `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake` carries wake-ups between
+//! processes, `clock` the leases' time.
+//!
+//! The file is in WAL mode. A transaction with an append or a settlement waits for the disk (`synchronous=FULL`); one
+//! that only claims doesn't, since a claim that is lost with the machine is lost rightly.
+
+mod append;
+mod clock;
+mod connection;
+mod events;
+mod group;
+mod member;
+mod schema;
+mod wake;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::consumer::new_epoch;
+use crate::signal::Signal;
+use crate::{
+    Append, Consumer, Done, Event, EventLog, Invalid, Limits, Offset, PartitionOffsets, Read,
+    Result, Subscription, Timestamp, Topic,
+};
+use append::AppendJob;
+use connection::Database;
+use wake::Wake;
+use writer::{Effect, Writer};
+
+pub(crate) struct SqliteLog {
+    limits: Arc<Limits>,
+    shared: Arc<Shared>,
+}
+
+/// What the log and its members use. The writer is dropped first: it still wakes others.
+struct Shared {
+    writer: Writer,
+    database: Arc<Database>,
+    changed: Arc<Signal>,
+}
+
+impl SqliteLog {
+    pub fn open(path: &Path, limits: Limits) -> Result<SqliteLog> {
+        let database = Arc::new(Database::new(path, limits.append_timeout));
+        let handle = database.open()?;
+        let changed = Arc::new(Signal::default());
+        let failed = |error: std::io::Error| database.unavailable(&error.to_string());
+        let wake = Arc::new(Wake::open(path, changed.clone()).map_err(failed)?);
+        let writer =
+            Writer::start(database.clone(), handle, changed.clone(), wake).map_err(failed)?;
+        let shared = Arc::new(Shared { writer, database, changed });
+        Ok(SqliteLog { limits: Arc::new(limits), shared })
+    }
+}
+
+impl EventLog for SqliteLog {
+    fn declare(&self, topics: &[Topic]) -> Result<()> {
+        let topics = topics.to_vec();
+        self.shared.writer.call(true, move |transaction| {
+            for topic in &topics {
+                schema::declare(transaction, topic)?;
+                if let Some(dead) = topic.dead() {
+                    schema::declare(transaction, &dead)?;
+                }
+            }
+            Ok(((), Effect::Quiet))
+        })
+    }
+
+    fn topics(&self) -> Result<Vec<Topic>> {
+        self.shared.database.read(schema::topics)
+    }
+
+    fn submit(&self, append: Append, done: Done) {
+        match self.limits.check(&append) {
+            Err(error) => done(Err(error)),
+            Ok(()) => {
+                let job = AppendJob::new(append, &self.limits, done);
+                self.shared.writer.submit(Box::new(job), self.limits.queue);
+            }
+        }
+    }
+
+    fn store(&self) -> String {
+        self.shared.database.path.display().to_string()
+    }
+
+    fn append_timeout(&self) -> Duration {
+        self.limits.append_timeout
+    }
+
+    fn read(&self, topic: &Topic, read: &Read) -> Result<Vec<Event>> {
+        check_partition(topic, read.partition)?;
+        self.shared.database.read(|connection| events::read(connection, topic, read))
+    }
+
+    fn last(&self, topic: &Topic, key: &str) -> Result<Option<Event>> {
+        self.shared.database.read(|connection| events::last(connection, topic, key))
+    }
+
+    fn offsets(&self, topic: &Topic) -> Result<Vec<PartitionOffsets>> {
+        self.shared.database.read(|connection| {
+            let (first, next) = events::extent(connection, topic)?;
+            let groups = group::positions(connection, topic, next)?;
+            Ok(vec![PartitionOffsets { partition: 0, first, next, groups }])
+        })
+    }
+
+    fn offset_at(&self, topic: &Topic, partition: u32, time: Timestamp) -> Result<Offset> {
+        check_partition(topic, partition)?;
+        self.shared.database.read(|connection| events::offset_at(connection, topic, time))
+    }
+
+    fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
+        subscription.check()?;
+        let (subscription, epoch) = (Arc::new(subscription), new_epoch());
+        let s = subscription.clone();
+        self.shared.writer.call(true, move |connection| {
+            for topic in &s.topics {
+                let start = events::start(connection, topic, s.start)?;
+                group::begin(connection, &s.group, topic, start)?;
+            }
+            group::admit(connection, &s, epoch)?;
+            Ok(((), Effect::Wake))
+        })?;
+        Ok(Box::new(member::Member::new(self.shared.clone(), subscription, epoch)))
+    }
+}
+
+fn check_partition(topic: &Topic, partition: u32) -> Result<()> {
+    match partition {
+        0 => Ok(()),
+        _ => Err(Invalid::Partition { topic: topic.to_string(), partition }.into()),
+    }
+}

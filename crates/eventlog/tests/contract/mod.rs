@@ -1,0 +1,176 @@
+//! What every driver does, as tests that each driver's test file instantiates with `contract_tests!`.
+
+// Each test file uses the part that fits its driver.
+#![allow(dead_code)]
+
+pub mod append;
+pub mod groups;
+pub mod read;
+pub mod waiting;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eventlog::{
+    Append, Consumer, Delivery, EventLog, Limits, NewEvent, Offset, PartitionOffsets, Result,
+    Subscription, Topic,
+};
+
+/// A driver's store, private to a test.
+pub trait Store: Send + Sync {
+    /// Opens the store, as another process would. Where a driver's store can't be shared, the same log each time.
+    fn open(&self) -> Arc<dyn EventLog>;
+    /// An empty store of the same kind, with limits.
+    fn with_limits(&self, limits: Limits) -> Arc<dyn EventLog>;
+}
+
+/// Long enough for anything that is going to happen.
+pub const LONG: Duration = Duration::from_secs(10);
+/// Long enough for what would happen wrongly to have happened.
+pub const SHORT: Duration = Duration::from_millis(50);
+
+#[macro_export]
+macro_rules! contract_tests {
+    ($store:expr; $($module:ident { $($name:ident)* })*) => {
+        $(mod $module {
+            use super::*;
+            $(#[test]
+            fn $name() {
+                $crate::contract::$module::$name(&$store);
+            })*
+        })*
+    };
+    ($store:expr) => {
+        $crate::contract_tests! { $store;
+            append {
+                offsets_follow_each_other
+                a_retried_append_is_stored_once
+                a_retry_among_concurrent_appends_is_stored_once
+                an_append_is_stored_together_or_not_at_all
+                an_id_is_not_good_for_other_events
+                concurrent_appends_all_get_their_own_offset
+                a_reader_never_finds_an_event_below_where_it_has_read
+                submit_answers_each_append
+                wrong_appends_are_refused_with_the_reason
+                headers_and_odd_strings_come_back
+            }
+            read {
+                from_and_limit_choose_a_range
+                a_key_filters
+                last_is_the_newest_of_its_key
+                an_undeclared_topic_is_an_error
+                declaring_again_changes_nothing
+                times_find_offsets
+                dead_letter_topics_come_with_their_topic
+            }
+            groups {
+                a_key_is_handled_one_at_a_time_and_in_order
+                different_keys_are_handled_at_once
+                concurrency_limits_what_is_in_hand
+                the_position_stops_before_the_first_unfinished_event
+                members_never_share_an_event
+                a_dropped_member_gives_its_claims_back
+                a_silent_member_loses_its_claims
+                a_member_that_speaks_keeps_its_claims
+                a_member_of_the_same_name_replaces_the_old_one
+                a_group_resumes_at_its_position
+                a_retried_event_comes_again_and_its_key_waits
+                a_dead_event_moves_to_the_dead_topic
+                a_dead_letter_of_a_dead_letter_is_refused
+                a_released_event_is_not_counted
+                settling_twice_is_lost
+                a_new_group_replays_from_an_offset_or_a_time
+                lag_counts_what_is_not_finished
+                groups_do_not_disturb_each_other
+                wrong_subscriptions_are_refused
+                one_member_reads_several_topics
+            }
+            waiting {
+                an_append_ends_a_wait
+                an_append_through_another_log_ends_a_wait
+                the_end_of_an_event_frees_the_next_of_its_key_elsewhere
+                the_end_of_an_event_makes_room_for_a_claim_that_waits
+                a_member_without_room_waits_in_peace
+                claims_and_signs_of_life_at_once_do_not_end_a_membership
+                an_interrupted_wait_ends
+                a_wait_ends_empty_at_its_timeout
+                no_wake_up_is_missed
+            }
+        }
+    };
+}
+
+pub fn topic(name: &str) -> Topic {
+    Topic::new(name).expect("a good name")
+}
+
+/// A log with a topic `orders`.
+pub fn orders(store: &dyn Store) -> (Arc<dyn EventLog>, Topic) {
+    let log = store.open();
+    let orders = topic("orders");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    (log, orders)
+}
+
+pub fn event(topic: &Topic, key: &str, number: usize) -> NewEvent {
+    NewEvent::new(topic, key, number.to_string())
+}
+
+/// Appends one event and answers its offset.
+pub fn put(log: &dyn EventLog, topic: &Topic, key: &str, number: usize) -> Offset {
+    put_all(log, vec![event(topic, key, number)])[0]
+}
+
+pub fn put_all(log: &dyn EventLog, events: Vec<NewEvent>) -> Vec<Offset> {
+    let stored = log.append(Append::new(events)).expect("appended");
+    stored.iter().map(|at| at.offset).collect()
+}
+
+pub fn number(value: &[u8]) -> usize {
+    std::str::from_utf8(value).expect("text").parse().expect("a number")
+}
+
+pub fn join(log: &dyn EventLog, topic: &Topic, member: &str) -> Box<dyn Consumer> {
+    log.join(subscription(topic, member)).expect("joined")
+}
+
+pub fn subscription(topic: &Topic, member: &str) -> Subscription {
+    Subscription::new("group", std::slice::from_ref(topic), member)
+}
+
+pub fn claim(consumer: &dyn Consumer, max: usize) -> Vec<Delivery> {
+    consumer.claim(max, Duration::ZERO).expect("claimed")
+}
+
+/// Claims one event, waiting for it.
+pub fn claim_one(consumer: &dyn Consumer) -> Delivery {
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        if let Some(delivery) = consumer.claim(1, LONG).expect("claimed").pop() {
+            return delivery;
+        }
+    }
+    panic!("no event arrived");
+}
+
+pub fn keys(deliveries: &[Delivery]) -> Vec<&str> {
+    deliveries.iter().map(|delivery| delivery.event.key.as_str()).collect()
+}
+
+pub fn numbers(deliveries: &[Delivery]) -> Vec<usize> {
+    deliveries.iter().map(|delivery| number(&delivery.event.value)).collect()
+}
+
+pub fn offsets(log: &dyn EventLog, topic: &Topic) -> PartitionOffsets {
+    log.offsets(topic).expect("offsets").remove(0)
+}
+
+/// The committed position and the lag of the group.
+pub fn progress(log: &dyn EventLog, topic: &Topic) -> (Offset, u64) {
+    let group = offsets(log, topic).groups.into_iter().find(|group| group.group == "group");
+    group.map(|group| (group.committed, group.lag)).expect("the group")
+}
+
+pub fn fail<T: std::fmt::Debug>(result: Result<T>) -> eventlog::Error {
+    result.expect_err("an error")
+}

@@ -1,0 +1,210 @@
+//! What can be wrong with a database file, and what the log then says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{mpsc, Arc};
+use std::time::Duration;
+
+use eventlog::{
+    Append, Driver, Error, EventLog, Invalid, Limits, NewEvent, Read, Result, Subscription, Topic,
+};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.db");
+    (folder, path)
+}
+
+fn open(path: &Path, append_timeout: Duration, queue: usize) -> Result<Arc<dyn EventLog>> {
+    let limits = Limits { append_timeout, queue, ..Limits::default() };
+    eventlog::open(&Driver::Sqlite { path: path.to_owned() }, limits)
+}
+
+fn open_quick(path: &Path) -> Result<Arc<dyn EventLog>> {
+    open(path, Duration::from_millis(300), 3)
+}
+
+fn orders(log: &dyn EventLog) -> Topic {
+    let orders = Topic::new("orders").expect("a good name");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    orders
+}
+
+fn one(topic: &Topic) -> Append {
+    Append::new(vec![NewEvent::new(topic, "a", "1")])
+}
+
+fn count(log: &dyn EventLog, topic: &Topic) -> usize {
+    log.read(topic, &Read { limit: 10_000, ..Read::default() }).expect("read").len()
+}
+
+#[test]
+fn a_file_that_is_no_database_is_corrupt() {
+    let (_folder, path) = folder();
+    fs::write(&path, "this is not a database, and long enough to be sure of it".repeat(100))
+        .expect("written");
+    let error = open_quick(&path).err().expect("an error");
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    assert!(!error.retry());
+    assert!(error.to_string().contains("events.db"), "{error}");
+}
+
+#[test]
+fn a_damaged_page_is_corrupt_and_not_an_empty_answer() {
+    let (_folder, path) = folder();
+    let log = open_quick(&path).expect("opened");
+    let orders = orders(&*log);
+    for _ in 0..200 {
+        log.append(one(&orders)).expect("appended");
+    }
+    drop(log);
+    let mut bytes = fs::read(&path).expect("read");
+    bytes[4096..].fill(0x5a);
+    fs::write(&path, bytes).expect("written");
+    let outcome = open_quick(&path).and_then(|log| log.read(&orders, &Read::default()));
+    assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
+}
+
+#[test]
+fn databases_of_others_and_of_the_future_are_refused_unchanged() {
+    let (_folder, path) = folder();
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("CREATE TABLE theirs (x)").expect("made");
+    let error = open_quick(&path).err().expect("an error");
+    assert!(matches!(error, Error::Invalid(Invalid::ForeignStore { .. })), "{error}");
+    other.execute_batch("INSERT INTO theirs VALUES (1)").expect("still works");
+
+    let (_folder, path) = self::folder();
+    drop(open_quick(&path).expect("opened"));
+    Connection::open(&path)
+        .and_then(|db| db.pragma_update(None, "user_version", 99))
+        .expect("changed");
+    let error = open_quick(&path).err().expect("an error");
+    assert!(matches!(error, Error::Invalid(Invalid::NewerLayout { found: 99, .. })), "{error}");
+}
+
+#[test]
+fn a_folder_that_is_missing_is_unavailable() {
+    let (folder, _) = folder();
+    let error = open_quick(&folder.path().join("no/such/events.db")).err().expect("an error");
+    assert!(matches!(error, Error::Unavailable { .. }) && error.retry(), "{error}");
+}
+
+#[test]
+fn an_append_to_a_locked_file_fails_in_time_and_may_be_retried() {
+    let (_folder, path) = folder();
+    let log = open_quick(&path).expect("opened");
+    let orders = orders(&*log);
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let append = one(&orders);
+    let error = log.append(append.clone()).expect_err("an error");
+    assert!(matches!(error, Error::Unavailable { .. }) && error.retry(), "{error}");
+    // Reading goes on.
+    assert_eq!(count(&*log, &orders), 0);
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    log.append(append.clone()).expect("appended");
+    log.append(append).expect("appended");
+    assert_eq!(count(&*log, &orders), 1);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_what_waits_is_stored() {
+    let (_folder, path) = folder();
+    let log = open(&path, Duration::from_secs(10), 3).expect("opened");
+    let orders = orders(&*log);
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let (send, receive) = mpsc::channel();
+    // Some are with the writer already, three wait, the others are refused.
+    for _ in 0..20 {
+        let send = send.clone();
+        let done = Box::new(move |outcome| send.send(outcome).expect("a receiver"));
+        log.submit(one(&orders), done);
+    }
+    drop(send);
+    let first: Result<_> = receive.recv().expect("an answer");
+    assert_eq!(first, Err(Error::Full { waiting: 3, limit: 3 }));
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    let stored = receive.iter().filter(Result::is_ok).count();
+    assert!(stored >= 3, "{stored}");
+    assert_eq!(count(&*log, &orders), stored);
+}
+
+#[test]
+fn a_file_that_was_replaced_is_noticed_and_never_written_to_in_secret() {
+    let (_folder, path) = folder();
+    let log = open_quick(&path).expect("opened");
+    let orders = orders(&*log);
+    log.append(one(&orders)).expect("appended");
+    fs::rename(&path, path.with_extension("moved")).expect("moved");
+    let error = log.append(one(&orders)).expect_err("an error");
+    assert!(error.to_string().ends_with("while it was open"), "{error}");
+    // It goes on with what is at the path, once that is a log.
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    log.append(one(&orders)).expect("appended");
+    assert_eq!(count(&*log, &orders), 1);
+}
+
+#[test]
+fn topics_that_differ_only_in_case_are_refused() {
+    let (_folder, path) = folder();
+    let log = open_quick(&path).expect("opened");
+    orders(&*log);
+    let error = log.declare(&[Topic::new("Orders").expect("a good name")]).expect_err("an error");
+    assert_eq!(error, Invalid::TopicCase("Orders".into(), "orders".into()).into());
+}
+
+#[test]
+fn closing_stores_what_waits_and_leaves_no_companions() {
+    let (folder, path) = folder();
+    let log = open(&path, Duration::from_secs(10), 1000).expect("opened");
+    let orders = orders(&*log);
+    for _ in 0..100 {
+        log.submit(one(&orders), Box::new(|outcome| drop(outcome.expect("stored"))));
+    }
+    drop(log);
+    let left = fs::read_dir(folder.path().join("events.db-wake")).expect("read").count();
+    assert_eq!(left, 0);
+    assert!(!folder.path().join("events.db-wal").exists());
+    assert_eq!(count(&*open_quick(&path).expect("opened"), &orders), 100);
+}
+
+#[test]
+fn dropping_the_last_use_of_a_log_in_an_answer_does_not_hang() {
+    let (_folder, path) = folder();
+    let log = open(&path, Duration::from_secs(10), 1000).expect("opened");
+    let orders = orders(&*log);
+    let (send, receive) = mpsc::channel();
+    let last = log.clone();
+    let done = Box::new(move |outcome| {
+        drop(last);
+        send.send(outcome).expect("a receiver");
+    });
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    log.submit(one(&orders), done);
+    drop(log);
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    let outcome: Result<_> =
+        receive.recv_timeout(Duration::from_secs(20)).expect("an answer in time");
+    assert!(outcome.is_ok(), "{outcome:?}");
+}
+
+#[test]
+fn ten_thousand_parked_events_of_one_key_do_not_grow_without_bound() {
+    let (_folder, path) = folder();
+    let log = open(&path, Duration::from_secs(10), 100_000).expect("opened");
+    let orders = orders(&*log);
+    let stuck = (0..10_500).map(|_| NewEvent::new(&orders, "stuck", "0")).collect();
+    log.append(Append::new(stuck)).expect("appended");
+    let member = log.join(Subscription::new("g", &[orders], "m")).expect("joined");
+    assert_eq!(member.claim(10, Duration::ZERO).expect("claimed").len(), 1);
+    assert_eq!(member.claim(10, Duration::ZERO).expect("claimed"), []);
+    let db = Connection::open(&path).expect("opened");
+    let sql = "SELECT count(*) FROM consumer_group_events";
+    let rows: i64 = db.query_row(sql, [], |row| row.get(0)).expect("counted");
+    assert_eq!(rows, 10_000);
+}
