@@ -137,7 +137,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             }
 
             let conf = conf::main_conf(cf);
-            match init_vm((*cf).log, conf) {
+            match init_vm(conf) {
                 Ok(vm) => conf.vm = ngx::pool_box((*cf).pool, vm),
                 Err(message) => {
                     ngx::log_parts(NGX_LOG_ERR, (*cf).log, &[&message]);
@@ -168,7 +168,7 @@ unsafe fn push_first(handlers: &mut ngx_array_t, handler: Handler) -> bool {
     }
 }
 
-unsafe fn init_vm(log: *mut ngx_log_t, conf: &MainConf) -> Result<Vm, Vec<u8>> {
+unsafe fn init_vm(conf: &MainConf) -> Result<Vm, Vec<u8>> {
     // SAFETY: the configuration is live.
     unsafe {
         let mut vm = new_vm(conf).map_err(String::into_bytes)?;
@@ -176,7 +176,6 @@ unsafe fn init_vm(log: *mut ngx_log_t, conf: &MainConf) -> Result<Vm, Vec<u8>> {
             phase::init::run(&mut vm, Phase::Init, code)
                 .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())?;
         }
-        let _ = log;
         Ok(vm)
     }
 }

@@ -94,7 +94,7 @@ pub unsafe fn set(r: Request, name: &[u8], value: Option<&[u8]>, append: bool) -
         let name = escape(name, Escape::HeaderName);
         let lower = name.to_ascii_lowercase();
         let known = known_header(&lower);
-        let unique = known.is_some_and(|known| !is_list(known, &lower));
+        let unique = known.is_some() && !is_list(&lower);
         if !append || unique {
             remove(r, &lower);
             forget(r, known, &lower);
@@ -136,7 +136,7 @@ fn known_header(lower: &[u8]) -> Option<&'static ngx_http_header_t> {
 }
 
 /// Headers of which nginx keeps every line.
-fn is_list(_known: &ngx_http_header_t, lower: &[u8]) -> bool {
+fn is_list(lower: &[u8]) -> bool {
     matches!(lower, b"cookie" | b"x-forwarded-for")
 }
 
@@ -147,7 +147,7 @@ unsafe fn forget(r: Request, known: Option<&ngx_http_header_t>, lower: &[u8]) {
     unsafe {
         let headers = &mut (*r).headers_in;
         let field = ptr::from_mut(headers).byte_add(known.offset);
-        if is_list(known, lower) && !cfg!(ngx_linked_headers) {
+        if is_list(lower) && !cfg!(ngx_linked_headers) {
             // Not only emptied: a subrequest shares the elements with its parent.
             *field.cast::<ngx_array_t>() = std::mem::zeroed();
         } else if known.offset != 0 || lower == b"host" {

@@ -6,7 +6,7 @@ use std::ptr;
 use nginx_sys::*;
 
 use super::encoding::{escape, Escape};
-use super::{arg, error, spacer_str, with_request, FAIL, NONE, OK, RAISE};
+use super::{arg, error, spacer_str, with_request, NONE, OK, RAISE};
 use crate::conf;
 use crate::ctx::Ctx;
 use crate::ngx::{self, log_error, Request};
@@ -199,21 +199,21 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
             }
             return Some(());
         }
-        let list = if matches!(lower, b"cache-control" | b"link") { Some(()) } else { None };
+        let is_list = matches!(lower, b"cache-control" | b"link");
         if !append {
             remove(r, lower);
-            if list.is_some() {
+            if is_list {
                 clear_list(r, lower);
             }
         }
-        if empty && (value.is_none() || list.is_some()) {
+        if empty && (value.is_none() || is_list) {
             return Some(());
         }
         if empty && !append {
             return Some(());
         }
         let header = push(r, name, lowcase, value?)?;
-        if list.is_some() {
+        if is_list {
             link(r, lower, header)?;
         }
         Some(())
@@ -386,11 +386,10 @@ pub extern "C" fn spacer_get_header(
             let lower = name.to_ascii_lowercase();
             let out = &mut (*r).headers_out;
             if lower == b"content-type" {
-                // What the response would be sent with may not be set yet.
                 if out.content_type.len == 0 {
                     return NONE;
                 }
-                (*values).set(content_type(r));
+                (*values).set(ngx::bytes(out.content_type));
                 return 1;
             }
             if lower == b"transfer-encoding" && (*r).chunked() != 0 {
@@ -438,12 +437,6 @@ pub extern "C" fn spacer_get_header(
             n as c_int
         }
     })
-}
-
-/// `Content-Type` as it would be sent, with the charset.
-unsafe fn content_type<'a>(r: Request) -> &'a [u8] {
-    // SAFETY: the caller's request is live.
-    unsafe { ngx::bytes((*r).headers_out.content_type) }
 }
 
 /// How many response headers there are at most.
@@ -522,20 +515,5 @@ pub extern "C" fn spacer_get_headers(headers: *mut spacer_header, max: usize, ra
             }
             n as c_int
         }
-    })
-}
-
-/// The location's default `Content-Type` is set where it isn't, for who reads it before the header is sent.
-#[no_mangle]
-pub extern "C" fn spacer_default_content_type() -> c_int {
-    with_request(|ctx| {
-        // SAFETY: the request is live.
-        unsafe {
-            if ctx.header_sent() {
-                return FAIL;
-            }
-            default_content_type(ctx);
-        }
-        OK
     })
 }

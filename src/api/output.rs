@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use nginx_sys::*;
 
-use super::{arg, error, spacer_str, wait, with_request_in, AGAIN, FAIL, HANDLERS, OK};
+use super::{arg, error, wait, with_request_in, AGAIN, FAIL, HANDLERS, OK};
 use crate::conf;
 use crate::ctx::Ctx;
 use crate::ngx::{self, log_debug};
@@ -313,12 +313,4 @@ fn wait_flushed(ctx: &mut Ctx, mut first: bool) -> c_int {
 #[no_mangle]
 pub extern "C" fn spacer_headers_sent() -> c_int {
     super::with_request(|ctx| ctx.header_sent() as c_int)
-}
-
-#[no_mangle]
-pub extern "C" fn spacer_string_of_number(number: f64, out: &mut spacer_str) {
-    // SAFETY: the text is read before the next boundary call.
-    let text = unsafe { super::scratch() };
-    write_number(text, number);
-    out.set(text);
 }

@@ -7,12 +7,6 @@ use nginx_sys::*;
 use super::{arg, error, spacer_str, with_request, OK, RAISE};
 use crate::ngx;
 
-/// Whether Lua runs for a request here.
-#[no_mangle]
-pub extern "C" fn spacer_has_request() -> bool {
-    !super::current().ctx.is_null()
-}
-
 #[no_mangle]
 pub extern "C" fn spacer_req_method(out: &mut spacer_str) -> c_int {
     with_request(|ctx| {
@@ -61,15 +55,6 @@ pub extern "C" fn spacer_req_set_method(method: c_int) -> c_int {
             }
         },
         None => error(RAISE, format_args!("unsupported HTTP method: {method}")),
-    })
-}
-
-#[no_mangle]
-pub extern "C" fn spacer_req_uri(out: &mut spacer_str) -> c_int {
-    with_request(|ctx| {
-        // SAFETY: the request is live.
-        out.set(unsafe { ngx::bytes((*ctx.r).uri) });
-        OK
     })
 }
 
