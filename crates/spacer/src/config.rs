@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use application::{is_user, Application};
 use nix::unistd::Uid;
 
-use crate::application::{is_user, Application};
 use crate::cli::ServerOptions;
 use crate::error::Error;
 use crate::nginx;
-use crate::project::{Project, APPLICATION, NGINX_CONF};
+use crate::project::{Project, NGINX_CONF};
 use crate::template::{self, Failed};
 
 pub const DEVELOPMENT: &str = "development";
@@ -36,7 +36,7 @@ impl<'a> Config<'a> {
 
     /// The project's own config/nginx.conf if it keeps one, else the template, with its placeholders filled in.
     pub fn render(&self) -> Result<String, Error> {
-        let application = self.project.application()?;
+        let application = self.project.application(self.environment)?;
         let own = self.project.read_optional(NGINX_CONF)?;
         let template = own.as_deref().unwrap_or(TEMPLATE);
         template::render(template, |name| self.value(name, &application)).map_err(|failed| {
@@ -105,7 +105,10 @@ impl<'a> Config<'a> {
             Some(user) => Err(Error::Config {
                 file: "--user".into(),
                 line: None,
-                message: format!("\"{user}\" is no user's name (see also user in {APPLICATION})"),
+                message: format!(
+                    "\"{user}\" is no user's name (see also user in {})",
+                    application::FILE
+                ),
             }),
             None if development => Ok("user root;".into()),
             None => Ok(String::new()),

@@ -14,7 +14,7 @@ use crate::access_log::{access_color, error_color, is_routine, painted};
 use crate::cli::DevOptions;
 use crate::config::DEVELOPMENT;
 use crate::error::Error;
-use crate::project::{Project, APPLICATION, NGINX_CONF};
+use crate::project::{Project, NGINX_CONF};
 use crate::server::{Master, Signals, Site};
 use crate::tail::Tail;
 use crate::watch::Watch;
@@ -28,7 +28,7 @@ const STOP: [(Signal, Option<Duration>); 2] = [
 pub fn run(options: &DevOptions) -> Result<(), Error> {
     let project = Project::open(&options.server.dir)?;
     let signals = Signals::new()?;
-    let mut watch = Watch::new([NGINX_CONF, APPLICATION].map(|file| project.path(file)));
+    let mut watch = Watch::new([NGINX_CONF, application::FILE].map(|file| project.path(file)));
     let site = Site::prepare(&project, &options.server, DEVELOPMENT)?;
     let mut logs = Logs::new(site.access_log(), site.error_log());
 

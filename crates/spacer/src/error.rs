@@ -16,6 +16,8 @@ pub enum Error {
     #[error("{file}{}: {message}", line.map(|line| format!(":{line}")).unwrap_or_default())]
     Config { file: String, line: Option<usize>, message: String },
     #[error(transparent)]
+    Application(#[from] application::Error),
+    #[error(transparent)]
     Gateway(#[from] gateway::Error),
     #[error("can't write the output: {0}")]
     Output(io::Error),

@@ -1,13 +1,12 @@
 //! The `spacer` command: makes a project, serves it, and shows what it consists of.
 //!
-//! `cli` says what can be typed, and each command is a file of its name. Below them, `project` and `application` read a
-//! project's folder, `config` renders its nginx configuration through `template`, `nginx` finds and checks the server
-//! to run, and `server` keeps it running.
+//! `cli` says what can be typed, and each command is a file of its name. Below them, `project` reads a project's folder,
+//! `config` renders its nginx configuration through `template`, `nginx` finds and checks the server to run, and `server`
+//! keeps it running.
 //!
 //! Exit codes: 0 done (a server stopped by a signal is done), 1 failed, 2 wrong usage.
 
 mod access_log;
-mod application;
 mod cli;
 mod completions;
 mod config;

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::application::Application;
+use application::Application;
+
 use crate::error::Error;
 
 pub const GATEWAY: &str = "app/gateway.lua";
-pub const APPLICATION: &str = "config/application.yml";
 pub const NGINX_CONF: &str = "config/nginx.conf";
 
 pub struct Project {
@@ -39,12 +39,9 @@ impl Project {
         Ok(gateway::Table::load(&self.path(GATEWAY), &self.dir)?)
     }
 
-    /// What config/application.yml says; a project can do without the file.
-    pub fn application(&self) -> Result<Application, Error> {
-        match self.read_optional(APPLICATION)? {
-            Some(text) => Application::parse(&text),
-            None => Ok(Application::default()),
-        }
+    /// What config/application.yml says for an environment; a project can do without the file.
+    pub fn application(&self, environment: &str) -> Result<Application, Error> {
+        Ok(Application::read(&self.dir, environment, |name| std::env::var(name).ok())?)
     }
 
     pub fn read_optional(&self, file: &str) -> Result<Option<String>, Error> {

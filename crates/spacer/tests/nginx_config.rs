@@ -64,5 +64,8 @@ fn a_missing_module_and_a_bad_application_file_are_reported() {
     assert!(message.contains("the module /nonexistent.so does not exist"), "{message}");
     project.write("config/application.yml", "spacerVersion: 1\nappName: a_b\n");
     let message = project.refused(&["nginx-config", "--env", "production"]);
-    assert!(message.starts_with("spacer: config/application.yml:2: appName \"a_b\""), "{message}");
+    assert!(
+        message.starts_with("spacer: config/application.yml:2:10: appName \"a_b\""),
+        "{message}"
+    );
 }

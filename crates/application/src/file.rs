@@ -1,0 +1,103 @@
+//! The file as it is written: its keys, and the type of each value. A key without a value is as good as one left out.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct File {
+    pub spacer_version: u32,
+    pub app_name: Option<String>,
+    pub user: Option<String>,
+    pub env_var: Option<Vec<String>>,
+    pub topics: Option<Vec<String>>,
+    pub events: Option<Events>,
+    /// By environment.
+    pub log_storage: Option<Table<StorageEntry>>,
+    pub consumer_group: Option<String>,
+    pub function_invoker: Option<String>,
+    pub write_proxy_listen: Option<Scalar>,
+    pub max_event_size: Option<Scalar>,
+    pub append_timeout: Option<Scalar>,
+    pub append_queue: Option<Scalar>,
+    pub max_attempts: Option<Scalar>,
+    pub trigger_concurrency: Option<Scalar>,
+    pub retry_delay: Option<Scalar>,
+    pub max_retry_delay: Option<Scalar>,
+}
+
+/// By topic.
+pub type Events = Table<Option<Functions>>;
+/// By kind of event.
+pub type Functions = Table<Option<Vec<String>>>;
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StorageEntry {
+    pub driver: String,
+    pub path: Option<String>,
+    pub conn_string: Option<String>,
+    pub brokers: Option<Vec<String>>,
+    pub properties: Option<Table<Scalar>>,
+}
+
+/// A string, or a number as it would be written in one: `5s` and `5` are equally good times.
+#[derive(Debug)]
+pub struct Scalar(pub String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a number")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar(text.into()))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Scalar, E> {
+                Ok(Scalar(number.to_string()))
+            }
+            // Settings of the Kafka client are written `true` and `false`.
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+/// A mapping whose keys are the user's, in the order of the file. `distinct` has seen that none is there twice.
+#[derive(Debug)]
+pub struct Table<T>(pub Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Table<T>, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = Table<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table<T>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Table(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}

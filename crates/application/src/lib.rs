@@ -1,0 +1,168 @@
+//! `config/application.yml`, read and checked.
+//!
+//! ```
+//! let text = "spacerVersion: 1\nappName: shop\ntopics: [orders]\nevents: {orders: {APPEND: [bill]}}\n";
+//! let read = application::Application::parse(text, "/srv/shop".as_ref(), "production", |_| None);
+//! let shop = read.map_err(|error| error.to_string()).unwrap();
+//! assert_eq!(shop.consumer_group, "spacer-shop");
+//! assert_eq!(shop.triggers[0].functions, ["bill"]);
+//! ```
+//!
+//! `file` is the shape of what is written, which serde checks; `distinct` sees that no key is there twice. `read` gives
+//! the file its meaning, with `variables`, `units` and `storage`, and finds the line and column of what serde has let
+//! pass with `locate`.
+
+mod distinct;
+mod error;
+mod file;
+mod locate;
+mod read;
+mod storage;
+mod units;
+mod variables;
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+pub use error::Error;
+pub use read::is_user;
+pub use storage::{NotBuilt, Storage};
+
+/// Where the file is in a project.
+pub const FILE: &str = "config/application.yml";
+
+/// What a project's file says for one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Application {
+    /// Empty when it isn't named.
+    pub app_name: String,
+    /// The user that nginx's workers run as when it is started as root.
+    pub user: Option<String>,
+    /// Environment variables that functions may read.
+    pub env_var: Vec<String>,
+    /// In the order of the file, without their dead-letter topics.
+    pub topics: Vec<eventlog::Topic>,
+    /// In the order of the file; none is without functions.
+    pub triggers: Vec<Trigger>,
+    pub storage: Storage,
+    /// The group that triggers run as.
+    pub consumer_group: String,
+    /// Where the write proxy listens; it is off when the file doesn't say.
+    pub write_proxy_listen: Option<SocketAddr>,
+    pub limits: eventlog::Limits,
+    pub trigger: TriggerSettings,
+}
+
+/// The functions that run for each event appended to a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    pub topic: eventlog::Topic,
+    pub functions: Vec<String>,
+    /// Where the file names the topic in `events`.
+    pub line: usize,
+}
+
+/// How triggers run and are retried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TriggerSettings {
+    /// How often a function is tried on an event before the event goes to the dead-letter topic. Default 10.
+    pub max_attempts: u32,
+    /// Events that run at once in a worker. Default 16.
+    pub concurrency: usize,
+    /// The wait after the first failure, doubled after each further one. Default 100 ms.
+    pub retry_delay: Duration,
+    /// What the wait grows to. Default 60 s.
+    pub max_retry_delay: Duration,
+}
+
+impl Default for TriggerSettings {
+    fn default() -> TriggerSettings {
+        TriggerSettings {
+            max_attempts: 10,
+            concurrency: 16,
+            retry_delay: Duration::from_millis(100),
+            max_retry_delay: Duration::from_secs(60),
+        }
+    }
+}
+
+impl TriggerSettings {
+    /// How long to wait after an attempt that failed, the first one being 1; `None` when it was the last.
+    pub fn delay_after(&self, attempt: u32) -> Option<Duration> {
+        if attempt >= self.max_attempts {
+            return None;
+        }
+        let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
+        Some(self.retry_delay.saturating_mul(doubled).min(self.max_retry_delay))
+    }
+}
+
+impl Application {
+    /// What holds for a project without the file.
+    pub fn without_file(project: &Path, environment: &str) -> Application {
+        Application {
+            app_name: String::new(),
+            user: None,
+            env_var: Vec::new(),
+            topics: Vec::new(),
+            triggers: Vec::new(),
+            storage: Storage::embedded(project, environment),
+            consumer_group: read::default_group(""),
+            write_proxy_listen: None,
+            limits: eventlog::Limits::default(),
+            trigger: TriggerSettings::default(),
+        }
+    }
+
+    /// Reads the file of a project, which can do without one. `env` looks up an environment variable.
+    pub fn read(
+        project: &Path,
+        environment: &str,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Application, Error> {
+        match std::fs::read_to_string(project.join(FILE)) {
+            Ok(text) => Application::parse(&text, project, environment, env),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(Application::without_file(project, environment))
+            }
+            Err(error) => Err(Error::file(format!("can't be read: {error}"))),
+        }
+    }
+
+    /// Reads the text of a file. `project` is what relative paths in it are relative to.
+    pub fn parse(
+        text: &str,
+        project: &Path,
+        environment: &str,
+        env: impl Fn(&str) -> Option<String>,
+    ) -> Result<Application, Error> {
+        read::Reader { text, project, environment, env: &env }.read()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_limit_and_ends_with_the_last_attempt() {
+        let settings = TriggerSettings { max_attempts: 40, ..Default::default() };
+        let millis = |attempt| settings.delay_after(attempt).map(|delay| delay.as_millis());
+        assert_eq!([1, 2, 3, 10, 11].map(millis), [100, 200, 400, 51_200, 60_000].map(Some));
+        assert_eq!([39, 40, 41].map(millis), [Some(60_000), None, None]);
+    }
+
+    #[test]
+    fn a_project_can_do_without_the_file_and_not_with_one_that_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || Application::read(dir.path(), "test", |_| None);
+        assert_eq!(read().unwrap(), Application::without_file(dir.path(), "test"));
+        let path = dir.path().join("data/test.db");
+        assert_eq!(read().unwrap().storage, Storage::Sqlite { path });
+        std::fs::create_dir_all(dir.path().join(FILE)).unwrap();
+        let message = read().unwrap_err().to_string();
+        assert!(message.starts_with("config/application.yml: can't be read: "), "{message}");
+    }
+}
