@@ -9,6 +9,8 @@ use crate::conf::directives::COMMANDS;
 use crate::conf::{self, MainConf};
 use crate::ngx::{self, log_error, Request};
 use crate::phase::{self, guard, Phase};
+use crate::topics;
+use crate::topics::project::Projects;
 use crate::vm::Vm;
 
 /// What a location that answers with Lua has as its handler.
@@ -31,6 +33,7 @@ pub static mut ngx_http_spacer_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(CONTEXT).cast_mut().cast(),
     commands: ptr::addr_of_mut!(COMMANDS).cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_module: Some(init_module),
     init_process: Some(init_process),
     exit_process: Some(exit_process),
     ..ngx_module_t::default()
@@ -136,6 +139,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 phase::filter::install();
             }
 
+            if !load_projects(cf) {
+                return ngx::ERROR;
+            }
             let conf = conf::main_conf(cf);
             match init_vm(conf) {
                 Ok(vm) => conf.vm = ngx::pool_box((*cf).pool, vm),
@@ -149,6 +155,28 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             }
             ngx::OK
         })
+    }
+}
+
+/// Reads what the projects are configured by; false when that is wrong, which is logged.
+unsafe fn load_projects(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the caller's `cf` is live; at this level `ctx` holds the configurations of `http`.
+    unsafe {
+        let conf = conf::main_conf(cf);
+        let Some(folders) = conf.folders.as_ref() else { return true };
+        let http = &*(*cf).ctx.cast::<ngx_http_conf_ctx_t>();
+        let env = ngx::bytes(ngx::module_conf::<conf::LocConf>(http.loc_conf, module()).env);
+        let env = if env.is_empty() { b"production" } else { env };
+        match Projects::load(folders, &ngx::Text(env).to_string()) {
+            Ok(projects) => {
+                conf.projects = ngx::pool_box((*cf).pool, projects);
+                !conf.projects.is_null()
+            }
+            Err(message) => {
+                log_error!(NGX_LOG_EMERG, (*cf).log, "{message}");
+                false
+            }
+        }
     }
 }
 
@@ -195,17 +223,52 @@ pub unsafe fn new_vm(conf: &MainConf) -> Result<Vm, String> {
     }
 }
 
-/// A worker starts: runs `init_worker_by_lua*`.
+/// The module's `http` configuration of a cycle, if it has any.
+unsafe fn conf_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
+    // SAFETY: the caller's cycle is live, and its entry for `http` holds the arrays of configurations.
+    unsafe {
+        let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
+        let http = (http as *mut ngx_http_conf_ctx_t).as_ref()?;
+        Some(ngx::module_conf(http.main_conf, module()))
+    }
+}
+
+/// The master has read a configuration: makes the folders of embedded event logs, which workers may not be allowed to.
+unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls this with the cycle that it is about to run on.
+    unsafe {
+        guard((*cycle).log, ngx::ERROR, || {
+            let projects = conf_of(cycle).and_then(|conf| conf.projects.as_ref());
+            let (Some(Projects(projects)), 0) = (projects, ngx_test_config) else {
+                return ngx::OK;
+            };
+            let index = (*ptr::addr_of!(ngx_core_module)).index;
+            let core = &*(*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>();
+            let user = (libc::geteuid() == 0 && core.user != ngx_uid_t::MAX)
+                .then_some((core.user, core.group));
+            for project in projects {
+                if let Err(message) = project.make_folder(user) {
+                    log_error!(NGX_LOG_EMERG, (*cycle).log, "{message}");
+                    return ngx::ERROR;
+                }
+            }
+            ngx::OK
+        })
+    }
+}
+
+/// A worker starts: opens the event logs of its projects, and runs `init_worker_by_lua*`.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls this with the worker's cycle.
     unsafe {
         guard((*cycle).log, ngx::ERROR, || {
-            let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
-            if http.is_null() {
-                return ngx::OK;
+            let Some(conf) = conf_of(cycle) else { return ngx::OK };
+            let serves = [NGX_PROCESS_WORKER, NGX_PROCESS_SINGLE];
+            if serves.iter().any(|&kind| ngx_process == kind as ngx_uint_t) {
+                if let Some(Projects(projects)) = conf.projects.as_ref() {
+                    topics::start(projects, (*cycle).log);
+                }
             }
-            let http = &*(http as *mut ngx_http_conf_ctx_t);
-            let conf: &MainConf = ngx::module_conf(http.main_conf, module());
             let (Some(vm), Some(code)) = (conf.vm.as_mut(), conf.init_worker.as_ref()) else {
                 return ngx::OK;
             };
@@ -219,5 +282,8 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
 
 unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     // SAFETY: the cycle is live until the process ends.
-    unsafe { log_error!(NGX_LOG_DEBUG, (*cycle).log, "spacer: worker process exits") }
+    unsafe {
+        guard((*cycle).log, (), || topics::stop((*cycle).log));
+        log_error!(NGX_LOG_DEBUG, (*cycle).log, "spacer: worker process exits");
+    }
 }

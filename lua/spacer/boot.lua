@@ -113,9 +113,11 @@ package.loaded.ngx = ngx
 require "spacer.log"(ngx)
 
 require "spacer.globals"
+require "spacer.endpoints"
 
 return {
     ctx_tables = ctx_tables,
     wait = base.WAIT,
     dispatch = require("spacer.function").dispatch,
+    trigger = require "spacer.trigger",
 }

@@ -10,6 +10,7 @@ local cjson = require "cjson"
 local base = require "spacer.base"
 local args_lib = require "spacer.args"
 local project_lib = require "spacer.project"
+local topics = require "spacer.topics"
 local C, WAIT, NONE, FAIL, AGAIN = base.C, base.WAIT, base.NONE, base.FAIL, base.AGAIN
 local check, out, last_error = base.check, base.out, base.last_error
 local ffi_string = ffi.string
@@ -206,6 +207,12 @@ local function read_body(args, ctx)
     return nil
 end
 
+-- Says that the store of the project's topics is away, once for all requests in the log, which the store itself does.
+local function is_unavailable(failure)
+    local text, message = topics.unavailable, failure.message
+    return text ~= nil and failure.trace ~= nil and type(message) == "string" and find(message, text, 1, true) ~= nil
+end
+
 -- The function failed: it raised, or called ctx.error or ctx.fatal.
 local function answer_failure(development, name, failure)
     if getmetatable(failure) ~= Failure then
@@ -216,6 +223,9 @@ local function answer_failure(development, name, failure)
             failure = "stack overflow"
         end
         return internal_error(development, name, 500, tostring(failure))
+    end
+    if is_unavailable(failure) and not ngx.headers_sent then
+        return respond_error(503, development and failure.message or "service unavailable")
     end
     local status, message = failure.status or 500, encodable(failure.message)
     if status < 500 then
@@ -296,12 +306,17 @@ local function load_target(development)
     return target
 end
 
+-- What is served that isn't a function, by the number that the route has for it; `spacer.endpoints` fills it.
+local endpoints = {}
+
 --- The entry: called by the scheduler, in a coroutine, for each request in one of the platform's locations.
 local function dispatch()
     if check(C.spacer_find_route(route)) == FAIL then
         return internal_error(route.development, "gateway", 500, last_error())
     elseif route.status ~= 200 then
         return refuse(route.status)
+    elseif route.endpoint ~= 0 then
+        return endpoints[route.endpoint](route)
     end
     local development = route.development
     local target = targets[route.target]
@@ -333,4 +348,29 @@ local function dispatch()
     return answer(development, target.name, xpcall(target.f, on_error, args, ctx))
 end
 
-return { dispatch = dispatch }
+--- Calls a function outside a request of its own. Returns true, or false and what it failed with, for the log.
+local function call(f, args, ctx)
+    local ok, value, err = xpcall(f, on_error, args, setmetatable(ctx, ctx_mt))
+    if ok then
+        if value == nil and err ~= nil then
+            return false, describe(err)
+        end
+        return true, value
+    end
+    if getmetatable(value) ~= Failure then
+        return false, tostring(value)
+    end
+    return false, describe(value.message) .. (value.trace or "")
+end
+
+return {
+    dispatch = dispatch,
+    call = call,
+    describe = describe,
+    endpoints = endpoints,
+    respond = function(value)
+        respond(200, DATA, encode(value))
+    end,
+    respond_error = respond_error,
+    refuse = refuse,
+}

@@ -14,6 +14,9 @@ Project.__index = Project
 -- Where a module may be, relative to the project.
 local PLACES = { "app/?.lua", "lib/?.lua", "app/?/init.lua", "lib/?/init.lua" }
 
+-- What the platform gives a project under names that others may use for their own.
+local PLATFORM = { topics = "spacer.topics" }
+
 local LOADING = {}
 
 local in_development, in_production = {}, {}
@@ -42,6 +45,7 @@ function Project:forget()
         env[name] = value
     end
     env._G = env
+    env.topics = require "spacer.topics"
     env.require = function(name)
         return self:require(name)
     end
@@ -127,7 +131,7 @@ function Project:require(name)
                 value = true
             end
         else
-            value = require(name)
+            value = require(PLATFORM[key] or name)
         end
         loaded[key] = value
     end

@@ -16,6 +16,7 @@ pub mod request;
 pub mod request_body;
 pub mod subrequest;
 pub mod time;
+pub mod topics;
 pub mod var;
 pub mod worker;
 
@@ -107,8 +108,8 @@ pub fn current() -> Current {
     unsafe { *CURRENT.get() }
 }
 
-/// Runs `f` with the current request's `Ctx`, where there is one.
-pub fn with_request(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
+/// Runs `f` with the current `Ctx`, where there is one: that of a client's request, or of Lua that runs without one.
+pub fn with_context(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
     boundary(|| {
         // SAFETY: the current `Ctx` is alive while its Lua runs, and no other reference to it is in use then.
         match unsafe { current().ctx.as_mut() } {
@@ -118,9 +119,14 @@ pub fn with_request(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
     })
 }
 
+/// As [`with_context`], for a client's request only.
+pub fn with_request(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
+    with_context(|ctx| if ctx.phase == Phase::Timer { disabled() } else { f(ctx) })
+}
+
 /// As [`with_request`], in one of `phases` only.
 pub fn with_request_in(phases: u32, f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
-    with_request(|ctx| if current().phase.is_in(phases) { f(ctx) } else { disabled() })
+    with_context(|ctx| if current().phase.is_in(phases) { f(ctx) } else { disabled() })
 }
 
 pub fn disabled() -> c_int {

@@ -10,7 +10,8 @@ use nginx_sys::*;
 
 use super::encoding::spacer_pair;
 use super::{
-    arg, error, headers_out, spacer_str, with_request, with_request_in, FAIL, HANDLERS, OK, RAISE,
+    arg, error, headers_out, spacer_str, with_context, with_request, with_request_in, FAIL,
+    HANDLERS, OK, RAISE,
 };
 use crate::conf;
 use crate::ctx::{Ctx, Worker};
@@ -27,6 +28,8 @@ pub struct spacer_route {
     pub development: bool,
     /// Whether the client sent, or is about to send, a body.
     pub has_body: bool,
+    /// 0 for a function; otherwise which of `lua/spacer/endpoints.lua` answers.
+    pub endpoint: c_int,
     /// Stands for project, function and pattern together, in this worker; 0 when no number does.
     pub target: f64,
     pub project: spacer_str,
@@ -61,6 +64,7 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
             let headers = &(*r).headers_in;
             route.development = ngx::bytes(conf.env) == b"development";
             route.has_body = headers.content_length_n > 0 || headers.chunked() != 0;
+            route.endpoint = 0;
             route.target = 0.0;
             route.query.set(ngx::bytes((*r).args));
             route.project.set(endpoint.project.as_os_str().as_bytes());
@@ -78,7 +82,45 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
                 }
                 Kind::Private => private(ctx, route),
                 Kind::Gateway(gateway) => routed(ctx, gateway, route),
+                Kind::Append => posted(r, route, APPEND, false),
+                Kind::Trigger => posted(r, route, TRIGGER, true),
             }
+        }
+    })
+}
+
+/// What `lua/spacer/endpoints.lua` calls its endpoints.
+const APPEND: c_int = 1;
+const TRIGGER: c_int = 2;
+
+/// A request for one of the platform's own endpoints, which take `POST` only, and some of them from this machine only.
+unsafe fn posted(r: Request, route: &mut spacer_route, endpoint: c_int, private: bool) -> c_int {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        if private && !is_loopback(r) {
+            route.status = NGX_HTTP_FORBIDDEN as c_int;
+        } else if method(r) != Some(Method::Post) {
+            route.status = NGX_HTTP_NOT_ALLOWED as c_int;
+            route.allow.set(b"POST");
+        }
+    }
+    route.endpoint = endpoint;
+    OK
+}
+
+/// Takes the name of the function that the request is for from its body. Gives it back as its file is named.
+#[no_mangle]
+pub extern "C" fn spacer_name_function(name: *const u8, len: usize, out: &mut spacer_str) -> c_int {
+    with_request(|ctx| {
+        // SAFETY: Lua's string.
+        let name = ngx::Text(unsafe { arg(name, len) }).to_string();
+        match gateway::function_name(&name) {
+            Ok(function) => {
+                note(ctx, &function);
+                out.set(ctx.function.as_bytes());
+                OK
+            }
+            Err(reason) => error(FAIL, format_args!("function \"{name}\": {reason}")),
         }
     })
 }
@@ -289,7 +331,7 @@ pub struct spacer_trace_ids {
 #[no_mangle]
 pub extern "C" fn spacer_trace(out: &mut spacer_trace_ids) -> c_int {
     // SAFETY: the request is live, and the ids stay as long as it does.
-    with_request(|ctx| unsafe {
+    with_context(|ctx| unsafe {
         let Some(trace) = trace::of(ctx) else { return error(RAISE, format_args!("no memory")) };
         out.id.set(ngx::bytes(trace.id));
         out.span_id.set(ngx::bytes(trace.span_id));
@@ -301,7 +343,7 @@ pub extern "C" fn spacer_trace(out: &mut spacer_trace_ids) -> c_int {
 /// A function ran out of memory: the VM is given up, and with it this worker.
 #[no_mangle]
 pub extern "C" fn spacer_out_of_memory() -> c_int {
-    with_request(|ctx| {
+    with_context(|ctx| {
         // SAFETY: the request is live.
         unsafe { crate::sched::restart_worker(ctx.log()) };
         OK

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use nginx_sys::*;
 
-use super::{arg, error, spacer_str, with_request, OK, RAISE};
+use super::{arg, error, spacer_str, with_context, with_request, OK, RAISE};
 use crate::ngx;
 
 #[no_mangle]
@@ -119,13 +119,13 @@ pub extern "C" fn spacer_is_subrequest() -> c_int {
 /// The number of the request's `ngx.ctx` table; 0 when it has none.
 #[no_mangle]
 pub extern "C" fn spacer_ctx_slot() -> c_int {
-    with_request(|ctx| ctx.ctx_slot)
+    with_context(|ctx| ctx.ctx_slot)
 }
 
 /// A number for a table that becomes the request's `ngx.ctx`.
 #[no_mangle]
 pub extern "C" fn spacer_new_ctx_slot() -> c_int {
-    with_request(|ctx| {
+    with_context(|ctx| {
         if ctx.ctx_slot == 0 {
             // SAFETY: the request's VM is alive.
             ctx.ctx_slot = unsafe { (*ctx.vm).new_ctx_slot() };
@@ -138,5 +138,5 @@ pub extern "C" fn spacer_new_ctx_slot() -> c_int {
 #[no_mangle]
 pub extern "C" fn spacer_reserve_ctx_slot() -> c_int {
     // SAFETY: the request's VM is alive.
-    with_request(|ctx| unsafe { (*ctx.vm).new_ctx_slot() })
+    with_context(|ctx| unsafe { (*ctx.vm).new_ctx_slot() })
 }

@@ -6,6 +6,7 @@ use nginx_sys::*;
 
 use super::{scratch, spacer_str, wait, with_request_in, HANDLERS};
 use crate::ngx::{self, log_debug, Request};
+use crate::phase::Phase;
 use crate::sched::wait::{next_turn, sleep};
 
 /// Seconds since the epoch, with milliseconds.
@@ -62,7 +63,7 @@ impl Drop for Pending {
 
 #[no_mangle]
 pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
-    with_request_in(HANDLERS, |ctx| {
+    with_request_in(HANDLERS | Phase::Timer as u32, |ctx| {
         let msec = (seconds * 1000.0) as u64;
         let r = ctx.r;
         // SAFETY: the request is live, now and when its thread's future is polled.

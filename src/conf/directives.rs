@@ -99,6 +99,11 @@ const fn flag(name: &'static CStr, offset: usize) -> ngx_command_t {
     )
 }
 
+const fn endpoint(name: &'static CStr, set: Setter) -> ngx_command_t {
+    const NOARGS: usize = NGX_CONF_NOARGS as usize;
+    command(name, LOC | NOARGS, set, NGX_HTTP_LOC_CONF_OFFSET, 0, ptr::null())
+}
+
 const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
     command(
         name,
@@ -110,7 +115,7 @@ const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
     )
 }
 
-pub static mut COMMANDS: [ngx_command_t; 37] = [
+pub static mut COMMANDS: [ngx_command_t; 39] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -241,6 +246,8 @@ pub static mut COMMANDS: [ngx_command_t; 37] = [
         0,
         ptr::null(),
     ),
+    endpoint(c"spacer_append", crate::gateway::directives::set_append),
+    endpoint(c"spacer_trigger", crate::gateway::directives::set_trigger),
     ngx_command_t::empty(),
 ];
 

@@ -7,12 +7,14 @@ pub mod directives;
 pub mod scan;
 
 use std::ffi::{c_char, c_void};
+use std::path::PathBuf;
 use std::ptr;
 
 use nginx_sys::*;
 
 use crate::function::slow;
 use crate::ngx::{self, Request};
+use crate::topics::project::Projects;
 use crate::vm::Vm;
 use code::Code;
 
@@ -34,6 +36,30 @@ pub struct MainConf {
     pub phases: u32,
     /// The VM of `lua_code_cache on`, made at the end of the configuration.
     pub vm: *mut Vm,
+    /// The folders that `spacer_project` names, each once; null when there are none.
+    pub folders: *mut Vec<PathBuf>,
+    /// What the projects in them are configured by, read at the end of the configuration.
+    pub projects: *mut Projects,
+}
+
+impl MainConf {
+    /// Notes a project's folder; false when there is no memory for that.
+    ///
+    /// # Safety
+    /// The pool is the configuration's.
+    pub unsafe fn add_project(&mut self, pool: *mut ngx_pool_t, folder: PathBuf) -> bool {
+        // SAFETY: what is in the pool lives as long as the configuration.
+        unsafe {
+            if self.folders.is_null() {
+                self.folders = ngx::pool_box(pool, Vec::new());
+            }
+            let Some(folders) = self.folders.as_mut() else { return false };
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+            true
+        }
+    }
 }
 
 /// `http`, `server` and `location` level.

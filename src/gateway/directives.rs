@@ -1,4 +1,4 @@
-//! `spacer_project`, `spacer_gateway` and `spacer_function`.
+//! `spacer_project`, `spacer_gateway`, `spacer_function`, `spacer_append` and `spacer_trigger`.
 
 use std::ffi::{c_char, c_void, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -49,7 +49,11 @@ pub unsafe extern "C" fn set_project(
         match ngx::pool_str((*cf).pool, dir.as_os_str().as_bytes()) {
             Some(text) => {
                 conf.project = text;
-                CONF_OK
+                if crate::conf::main_conf(cf).add_project((*cf).pool, dir) {
+                    CONF_OK
+                } else {
+                    CONF_ERROR
+                }
             }
             None => CONF_ERROR,
         }
@@ -154,6 +158,48 @@ pub unsafe extern "C" fn set_function(
             );
         }
         let kind = Kind::Function { name: function, target: new_targets(1) };
+        conf.endpoint = ngx::pool_box((*cf).pool, Endpoint { project, kind });
+        if conf.endpoint.is_null() {
+            return CONF_ERROR;
+        }
+        directives::set_handler(cf)
+    }
+}
+
+/// `spacer_append;`
+pub unsafe extern "C" fn set_append(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the module's configuration for the location.
+    unsafe { set_endpoint(cf, &mut *conf.cast(), "spacer_append", Kind::Append) }
+}
+
+/// `spacer_trigger;`
+pub unsafe extern "C" fn set_trigger(
+    cf: *mut ngx_conf_t,
+    _cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: as above.
+    unsafe { set_endpoint(cf, &mut *conf.cast(), "spacer_trigger", Kind::Trigger) }
+}
+
+unsafe fn set_endpoint(
+    cf: *mut ngx_conf_t,
+    conf: &mut LocConf,
+    directive: &str,
+    kind: Kind,
+) -> *mut c_char {
+    // SAFETY: the caller's `cf` is live and inside a location.
+    unsafe {
+        if !conf.endpoint.is_null() {
+            return c"is duplicate".as_ptr().cast_mut();
+        }
+        let Some(project) = project(cf, conf) else {
+            return conf_error(cf, &format!("\"{directive}\" {NO_PROJECT}"));
+        };
         conf.endpoint = ngx::pool_box((*cf).pool, Endpoint { project, kind });
         if conf.endpoint.is_null() {
             return CONF_ERROR;

@@ -29,6 +29,10 @@ pub enum Kind {
     Gateway(Rc<Gateway>),
     /// Any function by its name, from this machine only: `/private/NAME`.
     Private,
+    /// Appends to the project's topics.
+    Append,
+    /// Runs a function on an event that the request brings, from this machine only.
+    Trigger,
 }
 
 pub struct Gateway {

@@ -7,6 +7,7 @@ pub mod filter;
 pub mod init;
 pub mod log;
 pub mod rewrite;
+pub mod timer;
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -32,6 +33,8 @@ pub enum Phase {
     HeaderFilter = 1 << 5,
     BodyFilter = 1 << 6,
     Log = 1 << 7,
+    /// Without a request of a client's.
+    Timer = 1 << 8,
 }
 
 impl Phase {
@@ -46,6 +49,7 @@ impl Phase {
             Phase::HeaderFilter => "header_filter",
             Phase::BodyFilter => "body_filter",
             Phase::Log => "log",
+            Phase::Timer => "timer",
         }
     }
 
@@ -61,6 +65,7 @@ impl Phase {
             Phase::HeaderFilter => "header_filter_by_lua*",
             Phase::BodyFilter => "body_filter_by_lua*",
             Phase::Log => "log_by_lua*",
+            Phase::Timer => "ngx.timer",
         }
     }
 
@@ -146,6 +151,7 @@ unsafe fn go_on(ctx: *mut Ctx, thread: *mut Thread) {
         let ctx = &mut *ctx;
         let r = ctx.r;
         match ctx.phase {
+            Phase::Timer => timer::settle(ctx, outcome),
             Phase::Content => {
                 if let Some(rc) = settle(ctx, outcome) {
                     ngx_http_finalize_request(r, rc);

@@ -8,6 +8,7 @@
 //! A wake-up that comes from an event handler resumes the coroutine in that handler. One that comes while the
 //! scheduler runs is posted, and handled in the same turn of the event loop.
 
+pub mod bridge;
 pub mod traceback;
 pub mod wait;
 

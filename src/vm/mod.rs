@@ -35,6 +35,8 @@ pub struct Vm {
     ctx_tables: c_int,
     /// The function that runs the platform's functions.
     dispatcher: c_int,
+    /// The function that runs an event's functions.
+    trigger: c_int,
     /// What a coroutine yields when it waits for something of the scheduler's.
     wait_token: *const c_void,
     free_ctx: Vec<c_int>,
@@ -59,6 +61,7 @@ impl Vm {
                 files: HashMap::new(),
                 ctx_tables: lua::LUA_NOREF,
                 dispatcher: lua::LUA_NOREF,
+                trigger: lua::LUA_NOREF,
                 wait_token: ptr::null(),
                 free_ctx: Vec::new(),
                 ctx_count: 0,
@@ -92,6 +95,8 @@ impl Vm {
             }
             lua::lua_getfield(self.l, -1, c"dispatch".as_ptr());
             self.dispatcher = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
+            lua::lua_getfield(self.l, -1, c"trigger".as_ptr());
+            self.trigger = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
             lua::lua_getfield(self.l, -1, c"wait".as_ptr());
             self.wait_token = lua::lua_topointer(self.l, -1);
             lua::lua_settop(self.l, -2);
@@ -111,6 +116,11 @@ impl Vm {
     /// The reference of the platform's dispatcher.
     pub fn dispatcher(&self) -> c_int {
         self.dispatcher
+    }
+
+    /// The reference of the function that runs an event's functions.
+    pub fn trigger(&self) -> c_int {
+        self.trigger
     }
 
     /// A number that no other VM of the process has, ever.

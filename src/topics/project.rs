@@ -1,0 +1,78 @@
+//! A project's `config/application.yml` as part of nginx's configuration.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use application::{Application, Storage};
+
+/// A folder that some `spacer_project` names.
+pub struct Project {
+    pub folder: PathBuf,
+    /// Whether files are read again when they have changed, and errors are shown.
+    pub development: bool,
+    pub application: Arc<Application>,
+}
+
+impl Project {
+    /// Reads the project's file, and checks that the functions of its triggers exist. The error names file and line.
+    pub fn load(folder: &Path, environment: &str) -> Result<Project, String> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let application =
+            Application::read(folder, environment, variable).map_err(|error| error.to_string())?;
+        for trigger in &application.triggers {
+            for name in &trigger.functions {
+                let wrong = match gateway::function_name(name) {
+                    Ok(function) => {
+                        let file = gateway::function_file(folder, &function);
+                        (!file.is_file()).then(|| format!("{} does not exist", file.display()))
+                    }
+                    Err(reason) => Some(reason.to_string()),
+                };
+                if let Some(wrong) = wrong {
+                    let (topic, line) = (&trigger.topic, trigger.line);
+                    return Err(format!(
+                        "{}:{line}: function \"{name}\" of events of topic \"{topic}\": {wrong}",
+                        application::FILE
+                    ));
+                }
+            }
+        }
+        Ok(Project {
+            folder: folder.to_path_buf(),
+            development: environment == "development",
+            application: Arc::new(application),
+        })
+    }
+
+    /// Makes the folder of an embedded database that lies in the project, for the user that workers run as.
+    pub fn make_folder(&self, user: Option<(u32, u32)>) -> Result<(), String> {
+        let Storage::Sqlite { path } = &self.application.storage else { return Ok(()) };
+        let Some(folder) = path.parent() else { return Ok(()) };
+        if self.application.topics.is_empty()
+            || folder.exists()
+            || !folder.starts_with(&self.folder)
+        {
+            return Ok(());
+        }
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        match user {
+            Some((uid, gid)) => {
+                std::os::unix::fs::chown(folder, Some(uid), Some(gid)).map_err(failed)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The projects that the configuration names, each once.
+#[derive(Default)]
+pub struct Projects(pub Vec<Rc<Project>>);
+
+impl Projects {
+    pub fn load(folders: &[PathBuf], environment: &str) -> Result<Projects, String> {
+        let load = |folder: &PathBuf| Project::load(folder, environment).map(Rc::new);
+        folders.iter().map(load).collect::<Result<Vec<_>, _>>().map(Projects)
+    }
+}
