@@ -63,7 +63,11 @@ local function string_of(text)
 end
 
 local lazy = {
-    request = function()
+    -- A function that an event has triggered answers no request.
+    request = function(self)
+        if self.event then
+            return nil
+        end
         return {
             method = ngx.req.get_method(),
             path = ngx.var.uri,
@@ -89,7 +93,7 @@ local ctx_mt = {
         end
         local make = lazy[key]
         if make then
-            local value = make()
+            local value = make(self)
             self[key] = value
             return value
         end

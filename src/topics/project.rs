@@ -72,7 +72,11 @@ pub struct Projects(pub Vec<Rc<Project>>);
 
 impl Projects {
     pub fn load(folders: &[PathBuf], environment: &str) -> Result<Projects, String> {
-        let load = |folder: &PathBuf| Project::load(folder, environment).map(Rc::new);
+        let load = |folder: &PathBuf| {
+            let loaded = Project::load(folder, environment).map(Rc::new);
+            // The message begins with the file's name in the project.
+            loaded.map_err(|message| format!("{}/{message}", folder.display()))
+        };
         folders.iter().map(load).collect::<Result<Vec<_>, _>>().map(Projects)
     }
 }
