@@ -50,7 +50,7 @@ local function append(topic, entries)
         if not ok then
             return nil, "the value of key \"" .. key .. "\" can't be JSON: " .. json
         end
-        if C.spacer_topics_add(topic, #topic, key, #key, json, #json) ~= 0 then
+        if C.spacer_topics_add(key, #key, json, #json) ~= 0 then
             return nil, last_error()
         end
         n = n + 1

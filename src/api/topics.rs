@@ -8,7 +8,7 @@ use eventlog::{Append, Error, Event, Headers, NewEvent, PartitionOffsets, Read, 
 use serde_json::value::RawValue;
 
 use super::encoding::spacer_pair;
-use super::{arg, current, error, spacer_str, wait, with_context, FAIL, NONE, OK, RAISE};
+use super::{arg, boundary, current, error, spacer_str, wait, with_context, FAIL, NONE, OK, RAISE};
 use crate::conf;
 use crate::ctx::{Ctx, Worker};
 use crate::function::trace;
@@ -21,6 +21,8 @@ const WAITING: u32 = super::HANDLERS | Phase::Timer as u32;
 
 /// The append that the current Lua puts together; it doesn't wait between its calls.
 static EVENTS: Worker<Vec<NewEvent>> = Worker::new(Vec::new());
+/// Every event of it begins as a copy of this one, which has its topic and headers.
+static FIRST: Worker<Option<NewEvent>> = Worker::new(None);
 
 /// What the last call that waited came to, until Lua has fetched it.
 static OFFSETS: Worker<Vec<f64>> = Worker::new(Vec::new());
@@ -85,12 +87,17 @@ fn failed(cause: &Error) -> c_int {
 /// Begins an append to a topic.
 #[no_mangle]
 pub extern "C" fn spacer_topics_begin(topic: *const u8, len: usize) -> c_int {
-    with_topics(|_, topics| {
+    with_topics(|ctx, topics| {
         // SAFETY: Lua's string; one thread.
         unsafe {
             (*EVENTS.get()).clear();
             match declared(topics, arg(topic, len), false) {
-                Ok(_) => OK,
+                Ok(topic) => {
+                    let mut first = NewEvent::new(&topic, "", "");
+                    first.headers = trace_headers(ctx);
+                    *FIRST.get() = Some(first);
+                    OK
+                }
                 Err(status) => status,
             }
         }
@@ -100,27 +107,27 @@ pub extern "C" fn spacer_topics_begin(topic: *const u8, len: usize) -> c_int {
 /// Adds an event to the append that was begun; `value` is JSON.
 #[no_mangle]
 pub extern "C" fn spacer_topics_add(
-    topic: *const u8,
-    topic_len: usize,
     key: *const u8,
     key_len: usize,
     value: *const u8,
     value_len: usize,
 ) -> c_int {
-    with_topics(|ctx, topics| {
+    boundary(|| {
         // SAFETY: Lua's strings; one thread.
         unsafe {
-            let topic = match declared(topics, arg(topic, topic_len), false) {
-                Ok(topic) => topic,
-                Err(status) => return status,
+            let Some(first) = (*FIRST.get()).as_ref() else {
+                return error(RAISE, format_args!("no append was begun"));
             };
             let Ok(key) = std::str::from_utf8(arg(key, key_len)) else {
                 let key = ngx::Text(arg(key, key_len));
                 return error(RAISE, format_args!("key \"{key}\" is not UTF-8"));
             };
-            let mut event = NewEvent::new(&topic, key, arg(value, value_len));
-            event.headers = trace_headers(ctx);
-            (*EVENTS.get()).push(event);
+            (*EVENTS.get()).push(NewEvent {
+                topic: first.topic.clone(),
+                key: key.to_owned(),
+                value: arg(value, value_len).to_vec(),
+                headers: first.headers.clone(),
+            });
         }
         OK
     })
