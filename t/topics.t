@@ -30,7 +30,6 @@ events:
   tries: { APPEND: [try] }
 maxAttempts: 3
 retryDelay: 20ms
-appendTimeout: 300ms
 >>> app/append.lua
 local topics = require "topics"
 return function(args)

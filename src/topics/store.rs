@@ -34,6 +34,8 @@ pub struct Store {
 
 /// What the store's threads have in common.
 pub struct Shared {
+    /// What messages call it where the driver hasn't said so.
+    name: &'static str,
     state: Mutex<State>,
     changed: Condvar,
     stopping: AtomicBool,
@@ -132,8 +134,10 @@ impl Store {
     /// Starts the thread. Called after `fork`.
     pub fn start(application: Arc<Application>) -> std::io::Result<Store> {
         let (jobs, queue) = mpsc::sync_channel::<Job>(JOBS);
-        let reason = unavailable("it is not open yet".into());
+        let name = application.storage.name();
+        let reason = unavailable(name, "it is not open yet".into());
         let shared = Arc::new(Shared {
+            name,
             state: Mutex::new(State::Opening { waiting: Vec::new(), reason }),
             changed: Condvar::new(),
             stopping: AtomicBool::new(false),
@@ -249,15 +253,16 @@ fn too_slow(shared: &Shared, timeout: Duration) -> Error {
     match &*shared.state() {
         State::Opening { reason, .. } => reason.clone(),
         State::Open(_) | State::Closed => {
-            unavailable(format!("no answer within {} ms", timeout.as_millis()))
+            unavailable(shared.name, format!("no answer within {} ms", timeout.as_millis()))
         }
     }
 }
 
 fn driver(application: &Application) -> Result<eventlog::Driver> {
-    application.storage.driver().map_err(|error| unavailable(error.to_string()))
+    let storage = &application.storage;
+    storage.driver().map_err(|error| unavailable(storage.name(), error.to_string()))
 }
 
-fn unavailable(reason: String) -> Error {
-    Error::Unavailable { store: "store".into(), reason }
+fn unavailable(store: &str, reason: String) -> Error {
+    Error::Unavailable { store: store.into(), reason }
 }
