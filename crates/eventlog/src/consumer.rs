@@ -179,6 +179,6 @@ pub(crate) const WINDOW: usize = 10_000;
 
 /// A name for one life of a member: random, so that no two ever agree, and not negative as an SQL integer.
 pub(crate) fn new_epoch() -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = crate::AppendId::random().0;
+    let [.., a, b, c, d, e, f, g, h] = crate::AppendId::random().0;
     u64::from_le_bytes([a, b, c, d, e, f, g, h]) >> 1
 }

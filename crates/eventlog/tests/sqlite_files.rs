@@ -86,10 +86,66 @@ fn databases_of_others_and_of_the_future_are_refused_unchanged() {
 }
 
 #[test]
-fn a_folder_that_is_missing_is_unavailable() {
+fn a_missing_folder_is_made() {
     let (folder, _) = folder();
-    let error = open_quick(&folder.path().join("no/such/events.db")).err().expect("an error");
-    assert!(matches!(error, Error::Unavailable { .. }) && error.retry(), "{error}");
+    let path = folder.path().join("no/such/events.db");
+    let log = open_quick(&path).expect("opened");
+    let orders = orders(&*log);
+    log.append(one(&orders)).expect("appended");
+    assert!(path.exists());
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_unavailable_until_it_can() {
+    let (folder, _) = folder();
+    let in_the_way = folder.path().join("no");
+    fs::write(&in_the_way, "").expect("written");
+    let log = open_quick(&in_the_way.join("such/events.db")).expect("opened");
+    let orders = Topic::new("orders").expect("a good name");
+    for error in [
+        log.declare(std::slice::from_ref(&orders)).expect_err("an error"),
+        log.append(one(&orders)).expect_err("an error"),
+        log.read(&orders, &Read::default()).expect_err("an error"),
+        log.join(Subscription::new("g", &[orders.clone()], "m")).err().expect("an error"),
+    ] {
+        assert!(matches!(error, Error::Unavailable { .. }) && error.retry(), "{error}");
+        assert!(error.to_string().contains("no/such"), "{error}");
+    }
+    fs::remove_file(&in_the_way).expect("removed");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    log.append(one(&orders)).expect("appended");
+    let member = log.join(Subscription::new("g", &[orders], "m")).expect("joined");
+    assert_eq!(member.claim(1, Duration::ZERO).expect("claimed").len(), 1);
+}
+
+#[test]
+fn a_file_that_is_locked_from_the_start_is_unavailable_until_it_is_free() {
+    let (_folder, path) = folder();
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+    let log = open_quick(&path).expect("opened");
+    let error = log.topics().expect_err("an error");
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    let orders = orders(&*log);
+    log.append(one(&orders)).expect("appended");
+}
+
+#[test]
+fn a_database_of_another_program_that_turns_up_later_is_refused() {
+    let (folder, _) = folder();
+    let in_the_way = folder.path().join("no");
+    fs::write(&in_the_way, "").expect("written");
+    let path = in_the_way.join("events.db");
+    let log = open_quick(&path).expect("opened");
+    fs::remove_file(&in_the_way).expect("removed");
+    fs::create_dir(&in_the_way).expect("made");
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("CREATE TABLE theirs (x)").expect("made");
+    let error = log.topics().expect_err("an error");
+    assert!(matches!(error, Error::Invalid(Invalid::ForeignStore { .. })), "{error}");
+    let error = log.declare(&[Topic::new("orders").expect("a good name")]).expect_err("an error");
+    assert!(matches!(error, Error::Invalid(Invalid::ForeignStore { .. })), "{error}");
 }
 
 #[test]
@@ -207,4 +263,75 @@ fn ten_thousand_parked_events_of_one_key_do_not_grow_without_bound() {
     let sql = "SELECT count(*) FROM consumer_group_events";
     let rows: i64 = db.query_row(sql, [], |row| row.get(0)).expect("counted");
     assert_eq!(rows, 10_000);
+}
+
+#[test]
+fn ids_out_of_their_window_are_forgotten_and_others_are_not() {
+    let (_folder, path) = folder();
+    let limits = Limits { dedup_window: Duration::from_millis(300), ..Limits::default() };
+    let log = eventlog::open(&Driver::Sqlite { path: path.clone() }, limits).expect("opened");
+    let orders = orders(&*log);
+    let db = Connection::open(&path).expect("opened");
+    let ids = || -> i64 {
+        db.query_row("SELECT count(*) FROM appends", [], |row| row.get(0)).expect("counted")
+    };
+    let append_many = |count: usize| {
+        let (send, receive) = mpsc::channel();
+        for _ in 0..count {
+            let send = send.clone();
+            let done = Box::new(move |outcome: Result<_>| send.send(outcome).expect("a receiver"));
+            log.submit(one(&orders), done);
+        }
+        drop(send);
+        receive.iter().for_each(|outcome| drop(outcome.expect("appended")));
+    };
+    append_many(3000);
+    std::thread::sleep(Duration::from_millis(350));
+    // On the way twice as many are looked at, which is all.
+    append_many(4000);
+    let last = one(&orders);
+    log.append(last.clone()).expect("appended");
+    assert!(ids() <= 4001, "{} ids", ids());
+    let before = count(&*log, &orders);
+    log.append(last).expect("appended");
+    assert_eq!(count(&*log, &orders), before);
+}
+
+/// A group in which an id is known is stored one by one; the others in it must not notice.
+#[test]
+fn repeated_and_refused_appends_in_a_group_leave_the_others_untouched() {
+    let (_folder, path) = folder();
+    let log = open(&path, Duration::from_secs(10), 1000).expect("opened");
+    let orders = orders(&*log);
+    let known = one(&orders);
+    let first = log.append(known.clone()).expect("appended");
+    let twice = one(&orders);
+    let nowhere = Topic::new("nowhere").expect("a good name");
+    let other_topic = Append { id: known.id, ..one(&nowhere) };
+    let appends =
+        [one(&orders), known, twice.clone(), one(&nowhere), twice, other_topic, one(&orders)];
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let (send, receive) = mpsc::channel();
+    // The first is with the writer alone, and waits for the lock; the others come together.
+    for (n, append) in appends.into_iter().enumerate() {
+        let send = send.clone();
+        let done = Box::new(move |outcome| send.send((n, outcome)).expect("a receiver"));
+        log.submit(append, done);
+    }
+    drop(send);
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    let mut answers: Vec<(usize, Result<Vec<_>>)> = receive.iter().collect();
+    answers.sort_by_key(|(n, _)| *n);
+    let answers: Vec<_> = answers.into_iter().map(|(_, answer)| answer).collect();
+    assert_eq!(answers[1].as_ref(), Ok(&first));
+    assert_eq!(answers[2], answers[4]);
+    assert_eq!(answers[3], Err(Invalid::UndeclaredTopic("nowhere".into()).into()));
+    assert!(matches!(&answers[5], Err(Error::Invalid(Invalid::AppendIdReused(_)))), "{answers:?}");
+    let events = log.read(&orders, &Read::default()).expect("read");
+    let stored: Vec<u64> = events.iter().map(|event| event.offset).collect();
+    let mut answered: Vec<u64> =
+        [0, 1, 2, 6].iter().map(|n| answers[*n].as_ref().expect("stored")[0].offset).collect();
+    answered.sort_unstable();
+    assert_eq!(stored, answered);
 }

@@ -14,8 +14,14 @@ use super::schema;
 use crate::{Error, Result};
 
 const STATEMENT_CACHE: usize = 256;
-/// A lock is asked for again after this pause, doubled each time up to the longest.
+/// Pages in the write-ahead log before a commit moves them to the database: 16 MiB. Pages that were written again by
+/// then are moved once.
+const CHECKPOINT: u32 = 4000;
+/// A lock is asked for again after this pause,
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
+/// and, when another process's commit should be over, after a pause that doubles each time,
+const PATIENT_AFTER: i32 = 30;
+/// up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
 thread_local! {
@@ -28,7 +34,7 @@ pub(super) fn wait_for_locks_until(deadline: Instant) {
 }
 
 fn on_busy(times: i32) -> bool {
-    let doublings = times.clamp(0, 10) as u32;
+    let doublings = (times - PATIENT_AFTER).clamp(0, 10) as u32;
     let pause = (FIRST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
     let goes_on = LOCK_DEADLINE.get().is_some_and(|deadline| Instant::now() + pause < deadline);
     if goes_on {
@@ -55,8 +61,13 @@ impl Database {
         Database { path: path.to_owned(), lock_timeout, idle: Mutex::default() }
     }
 
-    /// Opens the file, and lays it out if it is empty.
+    /// Opens the file, and lays it out if it is empty. Its folder is made where it is missing.
     pub fn open(&self) -> Result<Handle> {
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).map_err(|error| {
+                self.unavailable(&format!("can't make folder {}: {error}", folder.display()))
+            })?;
+        }
         let deadline = Instant::now() + self.lock_timeout;
         wait_for_locks_until(deadline);
         self.try_open(deadline).map_err(|failure| match failure {
@@ -83,6 +94,7 @@ impl Database {
             }
             thread::sleep(LONGEST_PAUSE);
         }
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
         set_durable(&connection, true)?;
         schema::prepare(&mut connection, &self.path)?;
         let inode = self.inode().unwrap_or_default();

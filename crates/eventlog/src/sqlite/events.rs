@@ -1,7 +1,7 @@
 //! Events in their tables: storing, finding, reading.
 
-use rusqlite::types::ValueRef;
-use rusqlite::{params, Connection, OptionalExtension, Row};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{params, Connection, OptionalExtension};
 
 use super::connection::Failure;
 use super::schema::table;
@@ -10,32 +10,113 @@ use crate::{Event, Headers, NewEvent, Offset, Read, Start, Timestamp, Topic};
 /// Offsets begin here.
 const FIRST: Offset = 1;
 
-/// Stores an event and answers its offset.
-pub(super) fn insert(connection: &Connection, event: &NewEvent) -> Result<Offset, Failure> {
-    let undeclared = |error| topic_failure(error, &event.topic);
-    let table = table(&event.topic);
-    // A clock that was set back must not put times out of order: replay finds events by time.
-    let sql = format!(
-        "INSERT INTO {table} (key, value, created_at, headers) VALUES (?1, ?2, max(?3, ifnull(
-           (SELECT created_at FROM {table} ORDER BY msg_offset DESC LIMIT 1), 0)), ?4)"
-    );
-    let mut statement = connection.prepare_cached(&sql).map_err(undeclared)?;
-    let value = ValueRef::Text(&event.value);
-    let headers = match event.headers.is_empty() {
-        true => None,
-        // Strings always have a JSON form.
-        false => Some(serde_json::to_string(&event.headers).unwrap_or_default()),
-    };
-    let value = rusqlite::types::ToSqlOutput::Borrowed(value);
-    let now = Timestamp::now().0 as i64;
-    let offset = statement.insert(params![event.key, value, now, headers])?;
-    Ok(offset as Offset)
+/// An event and the offset that it gets.
+pub(super) type Row<'a> = (Offset, &'a NewEvent);
+
+/// How many events a statement stores. The last is 1, so that every number of them is a sum of these.
+const ROWS_AT_ONCE: [usize; 4] = [64, 16, 4, 1];
+
+/// The end of a topic, good while the transaction lasts that has read it.
+pub(super) struct Tail {
+    pub topic: Topic,
+    next: Offset,
+    /// The newest event's.
+    time: Timestamp,
+}
+
+impl Tail {
+    pub fn read(connection: &Connection, topic: &Topic) -> Result<Tail, Failure> {
+        let sql = format!(
+            "SELECT (SELECT seq FROM sqlite_sequence WHERE name = 'topic_' || ?1),
+                    (SELECT created_at FROM {} ORDER BY msg_offset DESC LIMIT 1)",
+            table(topic)
+        );
+        let mut statement =
+            connection.prepare_cached(&sql).map_err(|error| topic_failure(error, topic))?;
+        let (last, time): (Option<i64>, Option<i64>) =
+            statement.query_row([topic.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let next = last.map_or(FIRST, |last| last as Offset + 1);
+        Ok(Tail { topic: topic.clone(), next, time: Timestamp(time.unwrap_or_default() as u64) })
+    }
+
+    /// The topic's among `tails`, where it is added if it isn't there.
+    pub fn find<'a>(
+        tails: &'a mut Vec<Tail>,
+        connection: &Connection,
+        topic: &Topic,
+    ) -> Result<&'a mut Tail, Failure> {
+        let at = match tails.iter().position(|tail| tail.topic == *topic) {
+            Some(at) => at,
+            None => {
+                tails.push(Tail::read(connection, topic)?);
+                tails.len() - 1
+            }
+        };
+        Ok(&mut tails[at])
+    }
+
+    /// The next offset.
+    pub fn take(&mut self) -> Offset {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Stores events of the topic.
+    pub fn insert(
+        &mut self,
+        connection: &Connection,
+        rows: &[Row<'_>],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        // A clock that was set back must not put times out of order: replay finds events by time.
+        self.time = self.time.max(now);
+        let mut left = rows;
+        for size in ROWS_AT_ONCE {
+            if left.len() < size {
+                continue;
+            }
+            // Without OR FAIL, SQLite prepares to undo the statement alone.
+            let sql = format!(
+                "INSERT OR FAIL INTO {} (msg_offset, key, value, created_at, headers) VALUES {}",
+                table(&self.topic),
+                vec!["(?, ?, ?, ?, ?)"; size].join(", ")
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            while let Some((these, later)) = left.split_at_checked(size) {
+                let mut at = 0;
+                for (offset, event) in these {
+                    let value = ToSqlOutput::Borrowed(ValueRef::Text(&event.value));
+                    statement.raw_bind_parameter(at + 1, sql_offset(*offset))?;
+                    statement.raw_bind_parameter(at + 2, event.key.as_str())?;
+                    statement.raw_bind_parameter(at + 3, value)?;
+                    statement.raw_bind_parameter(at + 4, self.time.0 as i64)?;
+                    statement.raw_bind_parameter(at + 5, headers(event))?;
+                    at += 5;
+                }
+                statement.raw_execute()?;
+                left = later;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn headers(event: &NewEvent) -> Option<String> {
+    // Strings always have a JSON form.
+    (!event.headers.is_empty()).then(|| serde_json::to_string(&event.headers).unwrap_or_default())
+}
+
+/// Stores one event.
+pub(super) fn insert(connection: &Connection, event: &NewEvent) -> Result<(), Failure> {
+    let mut tail = Tail::read(connection, &event.topic)?;
+    let offset = tail.take();
+    tail.insert(connection, &[(offset, event)], Timestamp::now())
 }
 
 /// The columns that [`event`] reads, in its order.
 const COLUMNS: &str = "msg_offset, key, value, created_at, headers";
 
-fn event(topic: &Topic, row: &Row<'_>) -> rusqlite::Result<Event> {
+fn event(topic: &Topic, row: &rusqlite::Row<'_>) -> rusqlite::Result<Event> {
     let headers: Option<String> = row.get(4)?;
     let headers = headers.map(|json| serde_json::from_str::<Headers>(&json)).transpose();
     let headers = headers.map_err(|error| {

@@ -29,8 +29,7 @@ use crate::{
 };
 use append::AppendJob;
 use connection::Database;
-use wake::Wake;
-use writer::{Effect, Writer};
+use writer::{Effect, Job, Writer};
 
 pub(crate) struct SqliteLog {
     limits: Arc<Limits>,
@@ -47,12 +46,16 @@ struct Shared {
 impl SqliteLog {
     pub fn open(path: &Path, limits: Limits) -> Result<SqliteLog> {
         let database = Arc::new(Database::new(path, limits.append_timeout));
-        let handle = database.open()?;
+        // What can be mended is for later: each call tries again.
+        let handle = match database.open() {
+            Err(error) if !error.retry() => return Err(error),
+            opened => opened.ok(),
+        };
         let changed = Arc::new(Signal::default());
         let failed = |error: std::io::Error| database.unavailable(&error.to_string());
-        let wake = Arc::new(Wake::open(path, changed.clone()).map_err(failed)?);
+        let window = limits.dedup_window;
         let writer =
-            Writer::start(database.clone(), handle, changed.clone(), wake).map_err(failed)?;
+            Writer::start(database.clone(), handle, changed.clone(), window).map_err(failed)?;
         let shared = Arc::new(Shared { writer, database, changed });
         Ok(SqliteLog { limits: Arc::new(limits), shared })
     }
@@ -81,7 +84,7 @@ impl EventLog for SqliteLog {
             Err(error) => done(Err(error)),
             Ok(()) => {
                 let job = AppendJob::new(append, &self.limits, done);
-                self.shared.writer.submit(Box::new(job), self.limits.queue);
+                self.shared.writer.submit(Job::Append(job), self.limits.queue);
             }
         }
     }

@@ -46,11 +46,10 @@ CREATE INDEX consumer_group_events_waiting ON consumer_group_events (group_id, t
 CREATE INDEX consumer_group_events_claimed ON consumer_group_events (group_id, epoch)
   WHERE state = 2;
 CREATE TABLE appends (
-  number INTEGER PRIMARY KEY,
-  id BLOB NOT NULL UNIQUE,
+  id BLOB PRIMARY KEY,
   created_at INTEGER NOT NULL, -- milliseconds since 1970
-  stored TEXT NOT NULL         -- JSON: [[topic, offset], ...]
-);
+  stored TEXT NOT NULL         -- JSON: [[topic, first offset, how many], ...]
+) WITHOUT ROWID;
 ";
 
 pub(super) enum Failure {
