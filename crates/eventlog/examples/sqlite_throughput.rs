@@ -37,6 +37,10 @@ fn main() -> Result<()> {
         ["child", how, path, events, seconds] => {
             child(how, Path::new(path), events.parse()?, seconds.parse()?)
         }
+        ["consume", folder] => {
+            println!("{:?}", consume(Path::new(folder), 1)?);
+            Ok(())
+        }
         [folder] => compare(Path::new(folder), 1),
         [folder, seconds] => compare(Path::new(folder), seconds.parse()?),
         _ => Err("usage: sqlite_throughput FOLDER [SECONDS]".into()),

@@ -5,7 +5,7 @@ use rusqlite::{params, Connection, OptionalExtension};
 
 use super::connection::Failure;
 use super::schema::table;
-use crate::{Event, Headers, NewEvent, Offset, Read, Start, Timestamp, Topic};
+use crate::{Error, Event, Headers, NewEvent, Offset, Read, Start, Timestamp, Topic};
 
 /// Offsets begin here.
 const FIRST: Offset = 1;
@@ -75,29 +75,46 @@ impl Tail {
             if left.len() < size {
                 continue;
             }
-            // Without OR FAIL, SQLite prepares to undo the statement alone.
+            // With the offsets in it, or without OR FAIL, SQLite would prepare to undo the statement alone, which
+            // costs as much as the rest.
             let sql = format!(
-                "INSERT OR FAIL INTO {} (msg_offset, key, value, created_at, headers) VALUES {}",
+                "INSERT OR FAIL INTO {} (key, value, created_at, headers) VALUES {}",
                 table(&self.topic),
-                vec!["(?, ?, ?, ?, ?)"; size].join(", ")
+                vec!["(?, ?, ?, ?)"; size].join(", ")
             );
             let mut statement = connection.prepare_cached(&sql)?;
             while let Some((these, later)) = left.split_at_checked(size) {
                 let mut at = 0;
-                for (offset, event) in these {
+                for (_, event) in these {
                     let value = ToSqlOutput::Borrowed(ValueRef::Text(&event.value));
-                    statement.raw_bind_parameter(at + 1, sql_offset(*offset))?;
-                    statement.raw_bind_parameter(at + 2, event.key.as_str())?;
-                    statement.raw_bind_parameter(at + 3, value)?;
-                    statement.raw_bind_parameter(at + 4, self.time.0 as i64)?;
-                    statement.raw_bind_parameter(at + 5, headers(event))?;
-                    at += 5;
+                    statement.raw_bind_parameter(at + 1, event.key.as_str())?;
+                    statement.raw_bind_parameter(at + 2, value)?;
+                    statement.raw_bind_parameter(at + 3, self.time.0 as i64)?;
+                    statement.raw_bind_parameter(at + 4, headers(event))?;
+                    at += 4;
                 }
                 statement.raw_execute()?;
+                self.check_last(connection, these)?;
                 left = later;
             }
         }
         Ok(())
+    }
+
+    /// The offsets that were given out are those that SQLite has come to, unless its own count was meddled with.
+    fn check_last(&self, connection: &Connection, rows: &[Row<'_>]) -> Result<(), Failure> {
+        let last = connection.last_insert_rowid();
+        match rows.last() {
+            Some((offset, _)) if sql_offset(*offset) != last => {
+                let (topic, store) = (&self.topic, connection.path().unwrap_or_default().into());
+                let reason = format!(
+                    "an event of topic {topic} was stored at offset {last} instead of {offset}: \
+                     sqlite_sequence is not what SQLite wrote"
+                );
+                Err(Error::Corrupt { store, reason }.into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

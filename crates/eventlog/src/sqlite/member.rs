@@ -134,7 +134,7 @@ impl Consumer for Member {
 
     fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
         let (name, settlements) = (self.subscription.group.clone(), settlements.to_vec());
-        let settled = self.shared.writer.call(true, move |connection| {
+        let settled = self.shared.writer.call(false, move |connection| {
             let mut effect = Effect::Quiet;
             let mut settled = Vec::with_capacity(settlements.len());
             for (claim, outcome) in &settlements {
