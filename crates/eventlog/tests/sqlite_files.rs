@@ -6,7 +6,8 @@ use std::sync::{mpsc, Arc};
 use std::time::Duration;
 
 use eventlog::{
-    Append, Driver, Error, EventLog, Invalid, Limits, NewEvent, Read, Result, Subscription, Topic,
+    Append, Driver, Error, EventLog, Invalid, Limits, NewEvent, Outcome, Read, Result, Settled,
+    Subscription, Topic,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -106,7 +107,9 @@ fn a_file_that_cannot_be_opened_is_unavailable_until_it_can() {
         log.declare(std::slice::from_ref(&orders)).expect_err("an error"),
         log.append(one(&orders)).expect_err("an error"),
         log.read(&orders, &Read::default()).expect_err("an error"),
-        log.join(Subscription::new("g", &[orders.clone()], "m")).err().expect("an error"),
+        log.join(Subscription::new("g", std::slice::from_ref(&orders), "m"))
+            .err()
+            .expect("an error"),
     ] {
         assert!(matches!(error, Error::Unavailable { .. }) && error.retry(), "{error}");
         assert!(error.to_string().contains("no/such"), "{error}");
@@ -334,4 +337,43 @@ fn repeated_and_refused_appends_in_a_group_leave_the_others_untouched() {
         [0, 1, 2, 6].iter().map(|n| answers[*n].as_ref().expect("stored")[0].offset).collect();
     answered.sort_unstable();
     assert_eq!(stored, answered);
+}
+
+/// Retention by hand: what is deleted counts as finished, whatever a group had made of it.
+#[test]
+fn deleted_events_are_passed_over() {
+    let (_folder, path) = folder();
+    let log = open_quick(&path).expect("opened");
+    let orders = orders(&*log);
+    let keys = ["a", "a", "a", "b", "c", "d"];
+    let events =
+        keys.iter().enumerate().map(|(n, key)| NewEvent::new(&orders, *key, n.to_string()));
+    log.append(Append::new(events.collect())).expect("appended");
+    let topics = [orders.clone()];
+    let member = log.join(Subscription::new("g", &topics, "m")).expect("joined");
+    // a and b are claimed, two of a are parked behind it.
+    let mut held = member.claim(2, Duration::ZERO).expect("claimed");
+    assert_eq!(held.len(), 2);
+    let retry = Outcome::Retry(Duration::ZERO);
+    member.settle_one(&held[0].claim, retry).expect("settled");
+    let db = Connection::open(&path).expect("opened");
+    db.execute_batch("DELETE FROM topic_orders WHERE msg_offset IN (1, 2, 4, 5)").expect("deleted");
+
+    let left = member.claim(10, Duration::ZERO).expect("claimed");
+    let mut offsets: Vec<u64> = left.iter().map(|delivery| delivery.claim.offset).collect();
+    offsets.sort_unstable();
+    assert_eq!(offsets, [3, 6]);
+    let dead = Outcome::Dead("of an event that is gone".into());
+    assert_eq!(member.settle_one(&held.remove(1).claim, dead), Ok(Settled::Done));
+    for delivery in left {
+        assert_eq!(member.finish(&delivery.claim), Ok(Settled::Done));
+    }
+    let position = log.offsets(&orders).expect("offsets").remove(0);
+    assert_eq!((position.first, position.groups[0].committed, position.groups[0].lag), (3, 7, 0));
+
+    // Nor does anybody wait for what was deleted before it was claimed.
+    log.append(one(&orders)).expect("appended");
+    db.execute_batch("DELETE FROM topic_orders").expect("deleted");
+    assert_eq!(log.offsets(&orders).expect("offsets")[0].groups[0].lag, 0);
+    assert_eq!(member.claim(10, Duration::ZERO).expect("claimed"), []);
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::schema;
@@ -83,6 +84,8 @@ impl Database {
         let mut connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_handler(Some(on_busy))?;
         connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+        // Else the planner looks at parameters, and prepares a statement again each time that one differs.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // SQLite doesn't ask the busy handler about every lock that a change of the journal mode needs.
         while let Err(error) =
             connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))

@@ -168,15 +168,16 @@ pub(super) fn read(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The event at an offset, unless it was deleted.
 pub(super) fn get(
     connection: &Connection,
     topic: &Topic,
     offset: Offset,
-) -> Result<Event, Failure> {
+) -> Result<Option<Event>, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM {} WHERE msg_offset = ?1", table(topic));
     let mut statement =
         connection.prepare_cached(&sql).map_err(|error| topic_failure(error, topic))?;
-    Ok(statement.query_row([sql_offset(offset)], |row| event(topic, row))?)
+    Ok(statement.query_row([sql_offset(offset)], |row| event(topic, row)).optional()?)
 }
 
 pub(super) fn last(

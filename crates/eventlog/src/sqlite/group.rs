@@ -286,18 +286,18 @@ pub(super) fn settle(
 }
 
 fn bury(connection: &Connection, group: &str, claim: &Claim, error: &str) -> Result<(), Failure> {
-    let event = events::get(connection, &claim.topic, claim.offset)?;
+    // Of an event that was deleted meanwhile there is nothing to keep.
+    let Some(event) = events::get(connection, &claim.topic, claim.offset)? else { return Ok(()) };
     let headers = dead_headers(event.headers, claim, group, error);
     let topic = claim.topic.dead_or_invalid()?;
-    events::insert(connection, &NewEvent { topic, key: event.key, value: event.value, headers })?;
-    Ok(())
+    events::insert(connection, &NewEvent { topic, key: event.key, value: event.value, headers })
 }
 
-/// Every group's position in a topic whose next offset is `next`.
+/// Every group's position in a topic whose events reach from `first` to before `next`.
 pub(super) fn positions(
     connection: &Connection,
     topic: &Topic,
-    next: Offset,
+    (first, next): (Offset, Offset),
 ) -> Result<Vec<GroupPosition>, Failure> {
     let sql = "SELECT o.group_id, o.taken, count(e.msg_offset), min(e.msg_offset)
                FROM consumer_group_offsets o
@@ -307,11 +307,12 @@ pub(super) fn positions(
     let rows = statement.query_map([topic.as_str()], |row| {
         let taken = row.get::<_, i64>(1)? as Offset;
         let unfinished = row.get::<_, i64>(2)? as u64;
-        let first: Option<i64> = row.get(3)?;
+        let held: Option<i64> = row.get(3)?;
         Ok(GroupPosition {
             group: row.get(0)?,
-            committed: first.map_or(taken, |first| first as Offset),
-            lag: next.saturating_sub(taken) + unfinished,
+            committed: held.map_or(taken, |held| held as Offset),
+            // Events that were deleted untouched don't wait for anybody.
+            lag: next.saturating_sub(taken.max(first)) + unfinished,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

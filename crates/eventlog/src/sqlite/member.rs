@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::connection::Failure;
-use super::writer::Effect;
+use super::queue::Effect;
 use super::{events, group, Shared};
 use crate::consumer::new_epoch;
 use crate::{Claim, Consumer, Delivery, Outcome, Result, Settled, Subscription};
@@ -105,13 +105,22 @@ fn deliver(
     let mut room = max.min(s.concurrency.saturating_sub(in_hand));
     let mut deliveries = Vec::new();
     for topic in &s.topics {
-        if room == 0 {
-            break;
-        }
-        for claim in group::claim(connection, &s.group, topic, epoch, room)? {
-            room -= 1;
-            let event = events::get(connection, topic, claim.offset)?;
-            deliveries.push(Delivery { event, claim });
+        let mut gone = true;
+        while gone && room > 0 {
+            gone = false;
+            for claim in group::claim(connection, &s.group, topic, epoch, room)? {
+                match events::get(connection, topic, claim.offset)? {
+                    Some(event) => {
+                        room -= 1;
+                        deliveries.push(Delivery { event, claim });
+                    }
+                    // Deleted since the group took it in: done with, and the next of its key may be claimed.
+                    None => {
+                        group::settle(connection, &s.group, &claim, &Outcome::Finished)?;
+                        gone = true;
+                    }
+                }
+            }
         }
     }
     Ok(deliveries)

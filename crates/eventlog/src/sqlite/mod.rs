@@ -1,11 +1,12 @@
 //! The embedded driver: a database file that all processes of a machine share.
 //!
-//! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through; `append` and
-//! `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake` carries wake-ups between
-//! processes, `clock` the leases' time.
+//! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through, `queue` what
+//! waits for it; `append` and `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake`
+//! carries wake-ups between processes, `clock` the leases' time.
 //!
-//! The file is in WAL mode. A transaction with an append or a settlement waits for the disk (`synchronous=FULL`); one
-//! that only claims doesn't, since a claim that is lost with the machine is lost rightly.
+//! The file is in WAL mode. A transaction with an append waits for the disk (`synchronous=FULL`), and makes all that was
+//! committed before it durable as well. One that only claims or settles doesn't wait: when the machine dies, a claim is
+//! lost rightly, and an event whose end is lost, its dead letter with it, is handed out again, as after any crash.
 
 mod append;
 mod clock;
@@ -13,6 +14,7 @@ mod connection;
 mod events;
 mod group;
 mod member;
+mod queue;
 mod schema;
 mod wake;
 mod writer;
@@ -29,7 +31,8 @@ use crate::{
 };
 use append::AppendJob;
 use connection::Database;
-use writer::{Effect, Job, Writer};
+use queue::{Effect, Job};
+use writer::Writer;
 
 pub(crate) struct SqliteLog {
     limits: Arc<Limits>,
@@ -109,7 +112,7 @@ impl EventLog for SqliteLog {
     fn offsets(&self, topic: &Topic) -> Result<Vec<PartitionOffsets>> {
         self.shared.database.read(|connection| {
             let (first, next) = events::extent(connection, topic)?;
-            let groups = group::positions(connection, topic, next)?;
+            let groups = group::positions(connection, topic, (first, next))?;
             Ok(vec![PartitionOffsets { partition: 0, first, next, groups }])
         })
     }

@@ -1,0 +1,195 @@
+//! What waits for the writer, and how it is grouped.
+//!
+//! Those who wait for an answer tend to come back with the next append as soon as they have it. So after a group of
+//! several the writer gives as many a moment to come. Whoever appends alone, or after that moment, isn't made to wait.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::append::AppendJob;
+use super::connection::Failure;
+use crate::{Error, Result};
+
+/// A transaction takes no more jobs and events than this, so that the first doesn't wait long for the last.
+const JOBS_AT_ONCE: usize = 1000;
+const EVENTS_AT_ONCE: usize = 4000;
+
+/// What a job's effects mean to others, when it is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Effect {
+    /// Nobody waits for it.
+    Quiet,
+    /// There may be something to claim.
+    Wake,
+}
+
+/// What is done in a transaction.
+pub(super) enum Job {
+    Append(AppendJob),
+    Call(Box<dyn Call>),
+}
+
+pub(super) trait Call: Send {
+    /// Whether its end must be on disk. What isn't is repeated after a power failure.
+    fn durable(&self) -> bool;
+    /// When it is given up if it hasn't been begun.
+    fn deadline(&self) -> Instant;
+    fn run(&mut self, connection: &Connection) -> Result<Effect, Failure>;
+    /// Called once, after the commit or with what prevented it.
+    fn end(self: Box<Self>, failed: Option<Error>);
+}
+
+impl Job {
+    fn events(&self) -> usize {
+        match self {
+            Job::Append(append) => append.events(),
+            Job::Call(_) => 0,
+        }
+    }
+
+    fn end(self, failed: Option<Error>) {
+        match self {
+            Job::Append(append) => append.end(failed),
+            Job::Call(call) => call.end(failed),
+        }
+    }
+}
+
+/// The jobs that wait for the writer.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    events: usize,
+    closed: bool,
+    /// The thread sleeps until so many jobs wait; 0 while it doesn't sleep, and needn't be woken.
+    wanted: usize,
+}
+
+/// What is done in one transaction: the appends first, which have no say in whether a call is refused.
+#[derive(Default)]
+pub(super) struct Group {
+    pub appends: Vec<AppendJob>,
+    pub calls: Vec<Box<dyn Call>>,
+}
+
+impl Group {
+    pub fn len(&self) -> usize {
+        self.appends.len() + self.calls.len()
+    }
+
+    pub fn durable(&self) -> bool {
+        !self.appends.is_empty() || self.calls.iter().any(|call| call.durable())
+    }
+
+    pub fn soonest(&self) -> Option<Instant> {
+        let calls = self.calls.iter().map(|call| call.deadline());
+        self.appends.iter().map(|append| append.deadline).chain(calls).min()
+    }
+
+    pub fn fail(self, error: &Error) {
+        self.appends.into_iter().for_each(|append| append.end(Some(error.clone())));
+        self.calls.into_iter().for_each(|call| call.end(Some(error.clone())));
+    }
+
+    /// Fails the jobs that have no time left; `None` if no other is left.
+    pub fn fail_late(self, error: &Error) -> Option<Group> {
+        let now = Instant::now();
+        let (appends, late) = self.appends.into_iter().partition(|job| job.deadline > now);
+        let (calls, late_calls) = self.calls.into_iter().partition(|job| job.deadline() > now);
+        Group { appends: late, calls: late_calls }.fail(error);
+        let left = Group { appends, calls };
+        (left.len() > 0).then_some(left)
+    }
+}
+
+impl Queue {
+    /// Queues a job. Appends beyond `limit` waiting events are refused, unless nothing else waits.
+    pub fn submit(&self, job: Job, limit: usize) {
+        let mut waiting = self.lock();
+        let events = waiting.events + job.events();
+        let refused = match () {
+            () if waiting.closed => Some(Error::Closed),
+            () if job.events() > 0 && waiting.events > 0 && events > limit => {
+                Some(Error::Full { waiting: waiting.events, limit })
+            }
+            () => None,
+        };
+        if refused.is_none() {
+            waiting.events = events;
+            waiting.jobs.push_back(job);
+            let wake = waiting.wanted > 0 && waiting.jobs.len() >= waiting.wanted;
+            if wake {
+                waiting.wanted = 0;
+            }
+            drop(waiting);
+            if wake {
+                self.filled.notify_one();
+            }
+        } else {
+            drop(waiting);
+            job.end(refused);
+        }
+    }
+
+    /// Refuses what comes from here on. What waits is still handed out.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for jobs and takes them, giving `expected` of them until `gathered` to come; `None` when the log is closed
+    /// and all are done.
+    pub fn take(&self, expected: usize, gathered: Instant) -> Option<Group> {
+        let mut waiting = self.lock();
+        while waiting.jobs.is_empty() && !waiting.closed {
+            let left = gathered.saturating_duration_since(Instant::now());
+            waiting.wanted = if left.is_zero() { 1 } else { expected };
+            waiting = match left.is_zero() {
+                true => self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                false => self.sleep(waiting, left),
+            };
+        }
+        while waiting.jobs.len() < expected && !waiting.closed {
+            let left = gathered.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting.wanted = expected;
+            waiting = self.sleep(waiting, left);
+        }
+        waiting.wanted = 0;
+        let mut group = Group::default();
+        let mut events = 0;
+        while group.len() < JOBS_AT_ONCE && events < EVENTS_AT_ONCE {
+            let Some(job) = waiting.jobs.pop_front() else { break };
+            events += job.events();
+            match job {
+                Job::Append(append) => group.appends.push(append),
+                Job::Call(call) => group.calls.push(call),
+            }
+        }
+        waiting.events -= events;
+        (group.len() > 0).then_some(group)
+    }
+
+    fn sleep<'a>(
+        &self,
+        waiting: MutexGuard<'a, Waiting>,
+        time: Duration,
+    ) -> MutexGuard<'a, Waiting> {
+        self.filled.wait_timeout(waiting, time).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
