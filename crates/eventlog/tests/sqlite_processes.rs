@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::io::{self, BufRead, BufReader, Lines, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,9 +39,12 @@ fn store() -> (TempDir, PathBuf, Arc<dyn EventLog>) {
     (folder, path, log)
 }
 
+/// Longer than anything takes that a process says.
+const SILENCE: Duration = Duration::from_secs(15);
+
 struct Other {
     process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    said: Receiver<usize>,
 }
 
 impl Other {
@@ -55,15 +59,29 @@ impl Other {
             .spawn()
             .expect("started");
         let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        Other { process, lines }
+        let (send, said) = mpsc::channel();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(number) = line.strip_prefix("said ") {
+                    let number = number.parse().expect("a number");
+                    if send.send(number).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Other { process, said }
     }
 
-    /// The next line that it said; `None` at its end.
+    /// The next number that it said; `None` at its end.
     fn hear(&mut self) -> Option<usize> {
-        self.lines.find_map(|line| {
-            let line = line.ok()?;
-            line.strip_prefix("said ").map(|number| number.parse().expect("a number"))
-        })
+        match self.said.recv_timeout(SILENCE) {
+            Ok(number) => Some(number),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("process {} has said nothing for {SILENCE:?}", self.process.id())
+            }
+        }
     }
 
     fn kill(&mut self) {
