@@ -152,6 +152,12 @@ pub mod dead_header {
     pub const OFFSET: &str = "spacer-dead-offset";
     pub const GROUP: &str = "spacer-dead-group";
     pub const ATTEMPTS: &str = "spacer-dead-attempts";
+    /// On a mark that ends a letter instead: how it ended. See [`dead_letter`](crate::dead_letter).
+    pub const ENDED: &str = "spacer-dead-ended";
+    /// And the offset of the letter that it ends.
+    pub const LETTER: &str = "spacer-dead-letter";
+    /// What all of them begin with.
+    pub(crate) const PREFIX: &str = "spacer-dead-";
 }
 
 /// An event's headers and why it died.
@@ -162,7 +168,7 @@ pub(crate) fn dead_headers(
     error: &str,
 ) -> Headers {
     // A dead letter that was requeued and died again says only why it died last.
-    headers.retain(|(name, _)| !name.starts_with("spacer-dead-"));
+    headers.retain(|(name, _)| !name.starts_with(dead_header::PREFIX));
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
     add(dead_header::ERROR, error.to_owned());
     add(dead_header::TOPIC, claim.topic.to_string());

@@ -76,6 +76,9 @@ pub enum Invalid {
     #[error("topic {0:?} holds dead letters and has no dead-letter topic of its own")]
     NoDeadLetterTopic(String),
 
+    #[error("event {offset} of topic {topic:?} is no dead letter")]
+    NoDeadLetter { topic: String, offset: u64 },
+
     #[error("event log {store} has layout {found}, this program knows layouts up to {known}")]
     NewerLayout { store: String, found: i64, known: i64 },
 

@@ -18,9 +18,11 @@
 //! ```
 //!
 //! `log` and `consumer` are the two traits that a driver implements, `model` the values they exchange, `limits` what is
-//! refused before a driver sees it. The drivers are `memory`, for tests, and `sqlite`. Nothing here knows nginx or Lua.
+//! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, and `sqlite`.
+//! Nothing here knows nginx or Lua.
 
 mod consumer;
+pub mod dead_letter;
 mod error;
 mod limits;
 mod log;

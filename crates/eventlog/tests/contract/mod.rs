@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod append;
+pub mod dead_letters;
 pub mod groups;
 pub mod read;
 pub mod waiting;
@@ -84,6 +85,12 @@ macro_rules! contract_tests {
                 groups_do_not_disturb_each_other
                 wrong_subscriptions_are_refused
                 one_member_reads_several_topics
+            }
+            dead_letters {
+                a_requeued_dead_letter_comes_again_once
+                dead_letters_of_a_key_are_dropped_in_any_order
+                who_requeues_at_the_same_moment_stores_one_event
+                what_is_no_dead_letter_is_refused
             }
             waiting {
                 an_append_ends_a_wait
