@@ -1,18 +1,17 @@
-//! Appends from many threads to a database file, and against it the ceiling: the same batches in a plain loop of
-//! transactions through the same library with the same durability. Prints both, and how long events took to a consumer.
+//! How long events take from their acknowledgement to a consumer, a hundred a second and while many threads append. For
+//! how many events a second there can be, see `sqlite_throughput`.
 //!
 //! `cargo run --release -p eventlog --example load -- FILE [SECONDS]`
 
 use std::env;
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use eventlog::{Append, Driver, EventLog, Limits, NewEvent, Subscription, Topic};
-use rusqlite::Connection;
 
 const APPENDERS: usize = 64;
 
@@ -22,14 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seconds = args.next().map_or(Ok(3), |seconds| seconds.parse())?;
     let time = Duration::from_secs(seconds);
 
-    let log = eventlog::open(&Driver::Sqlite { path: path.clone() }, Limits::default())?;
+    let log = eventlog::open(&Driver::Sqlite { path }, Limits::default())?;
     let topic = Topic::new("load")?;
     log.declare(std::slice::from_ref(&topic))?;
-    let reached = appends(&*log, &topic, time);
-    let most = ceiling(&path.with_extension("ceiling"), time)?;
-    let share = 100.0 * reached / most;
-    println!("{APPENDERS} appenders: {reached:.0}/s, plain loop: {most:.0}/s ({share:.0} %)");
-
     for pause in [Duration::from_millis(10), Duration::ZERO] {
         let mut waits = latencies(&*log, &topic, pause, time)?;
         waits.sort_unstable();
@@ -40,44 +34,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Single events from all appenders at once, each waiting for its answer. Answers events a second.
-fn appends(log: &dyn EventLog, topic: &Topic, time: Duration) -> f64 {
-    let (count, begun) = (AtomicUsize::new(0), Instant::now());
+/// Single events from all appenders at once, each waiting for its answer.
+fn appends(log: &dyn EventLog, topic: &Topic, time: Duration) {
+    let begun = Instant::now();
     thread::scope(|scope| {
         for key in 0..APPENDERS {
-            let count = &count;
             scope.spawn(move || {
                 while begun.elapsed() < time {
                     let event = NewEvent::new(topic, key.to_string(), r#"{"n": 1}"#);
-                    if log.append(Append::new(vec![event])).is_ok() {
-                        count.fetch_add(1, Ordering::Relaxed);
+                    if let Err(error) = log.append(Append::new(vec![event])) {
+                        return eprintln!("{error}");
                     }
                 }
             });
         }
     });
-    count.into_inner() as f64 / begun.elapsed().as_secs_f64()
-}
-
-/// Transactions of as many inserts as there are appenders, one after the other. Answers events a second.
-fn ceiling(path: &std::path::Path, time: Duration) -> rusqlite::Result<f64> {
-    let mut db = Connection::open(path)?;
-    db.execute_batch(
-        "PRAGMA journal_mode = wal; PRAGMA synchronous = full;
-         CREATE TABLE IF NOT EXISTS plain (n INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT, value TEXT)",
-    )?;
-    let (mut count, begun) = (0, Instant::now());
-    while begun.elapsed() < time {
-        let transaction = db.transaction()?;
-        for key in 0..APPENDERS {
-            transaction
-                .prepare_cached("INSERT INTO plain (key, value) VALUES (?1, ?2)")?
-                .execute((key.to_string(), r#"{"n": 1}"#))?;
-        }
-        transaction.commit()?;
-        count += APPENDERS;
-    }
-    Ok(count as f64 / begun.elapsed().as_secs_f64())
 }
 
 /// How long each of an appender's events, a pause apart, takes from its acknowledgement to a consumer; without a pause

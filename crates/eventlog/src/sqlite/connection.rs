@@ -62,14 +62,14 @@ impl Database {
         Database { path: path.to_owned(), lock_timeout, idle: Mutex::default() }
     }
 
-    /// Opens the file, and lays it out if it is empty. Its folder is made where it is missing.
-    pub fn open(&self) -> Result<Handle> {
+    /// Opens the file, and lays it out if it is empty. Its folder is made where it is missing. Locks of other processes
+    /// are waited for until `deadline`.
+    pub fn open(&self, deadline: Instant) -> Result<Handle> {
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder).map_err(|error| {
                 self.unavailable(&format!("can't make folder {}: {error}", folder.display()))
             })?;
         }
-        let deadline = Instant::now() + self.lock_timeout;
         wait_for_locks_until(deadline);
         self.try_open(deadline).map_err(|failure| match failure {
             schema::Failure::Sql(error) => self.error(error),
@@ -120,12 +120,13 @@ impl Database {
 
     /// Runs `job` in a read transaction.
     pub fn read<T>(&self, job: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T> {
+        let deadline = Instant::now() + self.lock_timeout;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut handle = match idle {
             Some(handle) if self.is_current(&handle) => handle,
-            _ => self.open()?,
+            _ => self.open(deadline)?,
         };
-        wait_for_locks_until(Instant::now() + self.lock_timeout);
+        wait_for_locks_until(deadline);
         let outcome = match handle.connection.transaction() {
             Ok(transaction) => job(&transaction),
             Err(error) => Err(error.into()),

@@ -21,7 +21,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::consumer::new_epoch;
 use crate::signal::Signal;
@@ -50,7 +50,7 @@ impl SqliteLog {
     pub fn open(path: &Path, limits: Limits) -> Result<SqliteLog> {
         let database = Arc::new(Database::new(path, limits.append_timeout));
         // What can be mended is for later: each call tries again.
-        let handle = match database.open() {
+        let handle = match database.open(Instant::now() + database.lock_timeout) {
             Err(error) if !error.retry() => return Err(error),
             opened => opened.ok(),
         };

@@ -177,8 +177,8 @@ impl Loop {
         let mut one_by_one = false;
         loop {
             let now = Instant::now();
-            wait_for_locks_until(group.soonest().unwrap_or(now));
-            match self.transact(&mut group, one_by_one) {
+            let deadline = group.soonest().unwrap_or(now);
+            match self.transact(&mut group, deadline, one_by_one) {
                 Ok(Committed { effect, refused }) => {
                     // First the wake-ups: what is acknowledged has been announced.
                     if effect == Effect::Wake {
@@ -205,14 +205,14 @@ impl Loop {
     }
 
     /// The connection, and this log's place among those that are woken.
-    fn open(&mut self) -> Result<Handle, Trouble> {
+    fn open(&mut self, deadline: Instant) -> Result<Handle, Trouble> {
         let handle = match self.handle.take() {
             Some(handle) if self.database.is_current(&handle) => handle,
             Some(_) => return Err(Trouble::Other(self.database.moved())),
             None => {
                 self.wake = None;
                 self.durable = true;
-                self.database.open().map_err(Trouble::Other)?
+                self.database.open(deadline).map_err(Trouble::Other)?
             }
         };
         if self.wake.is_none() {
@@ -223,8 +223,14 @@ impl Loop {
         Ok(handle)
     }
 
-    fn transact(&mut self, group: &mut Group, one_by_one: bool) -> Result<Committed, Trouble> {
-        let mut handle = self.open()?;
+    fn transact(
+        &mut self,
+        group: &mut Group,
+        deadline: Instant,
+        one_by_one: bool,
+    ) -> Result<Committed, Trouble> {
+        let mut handle = self.open(deadline)?;
+        wait_for_locks_until(deadline);
         let committed = self.transact_on(&mut handle.connection, group, one_by_one);
         self.handle = Some(handle);
         committed
