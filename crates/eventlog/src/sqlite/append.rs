@@ -36,6 +36,11 @@ impl AppendJob {
         self.append.events.len()
     }
 
+    /// In bytes, what counts of it.
+    pub fn size(&self) -> usize {
+        self.append.events.iter().map(|event| event.key.len() + event.value.len()).sum()
+    }
+
     /// Called once, after the commit or with what prevented it.
     pub fn end(self, failed: Option<Error>) {
         (self.done)(failed.map_or(self.stored, Err));

@@ -13,9 +13,11 @@ use super::append::AppendJob;
 use super::connection::Failure;
 use crate::{Error, Result};
 
-/// A transaction takes no more jobs and events than this, so that the first doesn't wait long for the last.
+/// A transaction takes no more jobs, and is full with so many events or bytes, so that the first doesn't wait long for
+/// the last.
 const JOBS_AT_ONCE: usize = 1000;
 const EVENTS_AT_ONCE: usize = 4000;
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// What a job's effects mean to others, when it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,13 +174,16 @@ impl Queue {
         }
         waiting.wanted = 0;
         let mut group = Group::default();
-        let mut events = 0;
-        while group.len() < JOBS_AT_ONCE && events < EVENTS_AT_ONCE {
-            let Some(job) = waiting.jobs.pop_front() else { break };
-            events += job.events();
-            match job {
-                Job::Append(append) => group.appends.push(append),
-                Job::Call(call) => group.calls.push(call),
+        let (mut events, mut bytes) = (0, 0);
+        while group.len() < JOBS_AT_ONCE && events < EVENTS_AT_ONCE && bytes < BYTES_AT_ONCE {
+            match waiting.jobs.pop_front() {
+                Some(Job::Append(append)) => {
+                    events += append.events();
+                    bytes += append.size();
+                    group.appends.push(append);
+                }
+                Some(Job::Call(call)) => group.calls.push(call),
+                None => break,
             }
         }
         waiting.events -= events;
