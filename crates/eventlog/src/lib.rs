@@ -48,7 +48,8 @@ pub use model::{
 pub enum Driver {
     /// In this process only, and gone with it.
     Memory,
-    /// A database file, made where it doesn't exist. Every process that may write the file's folder can share it.
+    /// A database file, made with its folder where it doesn't exist. Every process that may write the file's folder can
+    /// share it. While the file can't be opened, calls fail with [`Error::Unavailable`], and each tries again.
     Sqlite { path: PathBuf },
 }
 

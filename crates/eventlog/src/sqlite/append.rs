@@ -12,10 +12,10 @@ use super::connection::Failure;
 use super::events::{Row, Tail};
 use crate::{Append, Done, Error, Invalid, Limits, Stored, Timestamp};
 
-/// Of the ids that are remembered, this many are looked at for their age at a time,
-const LOOKED_AT: i64 = 512;
-/// as often as so many were added: twice as fast as they come.
+/// Each time that so many ids were added,
 const ADDED: usize = 256;
+/// so many are looked at for their age: twice as many as come.
+const LOOKED_AT: i64 = 512;
 /// How many ids a statement adds. The last is 1, so that every number of them is a sum of these.
 const IDS_AT_ONCE: [usize; 3] = [64, 8, 1];
 

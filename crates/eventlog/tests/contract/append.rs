@@ -28,6 +28,25 @@ pub fn a_retried_append_is_stored_once(store: &dyn Store) {
     assert_eq!(log.read(&orders, &Read::default()).expect("read").len(), 3);
 }
 
+pub fn a_retried_append_to_several_topics_has_the_same_places(store: &dyn Store) {
+    let (log, orders) = orders(store);
+    let payments = topic("payments");
+    log.declare(std::slice::from_ref(&payments)).expect("declared");
+    put(&*log, &payments, "a", 0);
+    let topics = [&orders, &payments, &payments, &orders, &orders, &payments];
+    let events = topics.iter().enumerate().map(|(n, topic)| event(topic, "a", n));
+    let append = Append::new(events.collect());
+    let first = log.append(append.clone()).expect("appended");
+    assert_eq!(first.len(), topics.len());
+    for (n, (topic, at)) in topics.iter().zip(&first).enumerate() {
+        let read = Read { partition: at.partition, from: at.offset, limit: 1, key: None };
+        let events = log.read(topic, &read).expect("read");
+        assert_eq!((events[0].offset, number(&events[0].value)), (at.offset, n));
+    }
+    assert_eq!(store.open().append(append), Ok(first));
+    assert_eq!(log.read(&orders, &Read::default()).expect("read").len(), 3);
+}
+
 pub fn a_retry_among_concurrent_appends_is_stored_once(store: &dyn Store) {
     let (log, orders) = orders(store);
     let append = Append::new(vec![event(&orders, "a", 1)]);

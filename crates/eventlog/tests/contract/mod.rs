@@ -46,6 +46,7 @@ macro_rules! contract_tests {
             append {
                 offsets_follow_each_other
                 a_retried_append_is_stored_once
+                a_retried_append_to_several_topics_has_the_same_places
                 a_retry_among_concurrent_appends_is_stored_once
                 an_append_is_stored_together_or_not_at_all
                 an_id_is_not_good_for_other_events
