@@ -94,6 +94,7 @@ pub(super) fn store(
         }
         if job.place(connection, &mut tails)? {
             if one_by_one {
+                // It can't be known: it was looked for just above, and nobody else writes.
                 remember(connection, &[job], now)?;
             }
             fresh.push(&*job);
