@@ -15,9 +15,6 @@ use super::schema;
 use crate::{Error, Result};
 
 const STATEMENT_CACHE: usize = 256;
-/// Pages in the write-ahead log before a commit moves them to the database: 16 MiB. Pages that were written again by
-/// then are moved once.
-const CHECKPOINT: u32 = 4000;
 /// A lock is asked for again after this pause,
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 /// and, when another process's commit should be over, after a pause that doubles each time,
@@ -97,7 +94,8 @@ impl Database {
             }
             thread::sleep(LONGEST_PAUSE);
         }
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT)?;
+        // `checkpoint` does it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         set_durable(&connection, true)?;
         schema::prepare(&mut connection, &self.path)?;
         let inode = self.inode().unwrap_or_default();

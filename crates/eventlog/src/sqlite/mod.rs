@@ -2,13 +2,14 @@
 //!
 //! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through, `queue` what
 //! waits for it; `append` and `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake`
-//! carries wake-ups between processes, `clock` the leases' time.
+//! carries wake-ups between processes, `checkpoint` keeps the write-ahead log short, `clock` has the leases' time.
 //!
 //! The file is in WAL mode. A transaction with an append waits for the disk (`synchronous=FULL`), and makes all that was
 //! committed before it durable as well. One that only claims or settles doesn't wait: when the machine dies, a claim is
 //! lost rightly, and an event whose end is lost, its dead letter with it, is handed out again, as after any crash.
 
 mod append;
+mod checkpoint;
 mod clock;
 mod connection;
 mod events;

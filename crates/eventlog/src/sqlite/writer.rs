@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 use super::append::{self, Memory};
+use super::checkpoint::Checkpoint;
 use super::connection::{set_durable, wait_for_locks_until, Database, Failure, Handle};
 use super::queue::{Call, Effect, Group, Job, Queue};
 use super::wake::Wake;
@@ -37,7 +38,9 @@ impl Writer {
         let jobs = queue.clone();
         let lock_timeout = database.lock_timeout;
         let memory = Memory::new(dedup_window);
-        let writing = Loop { database, handle, wake: None, changed, memory, durable: true };
+        let checkpoint = Checkpoint::new(&database.path);
+        let writing =
+            Loop { database, handle, wake: None, checkpoint, changed, memory, durable: true };
         let thread = thread::Builder::new()
             .name("eventlog-write".into())
             .spawn(move || work(&jobs, writing))?;
@@ -150,6 +153,7 @@ struct Loop {
     handle: Option<Handle>,
     /// Made with the first connection that works: it lives beside the file.
     wake: Option<Wake>,
+    checkpoint: Checkpoint,
     changed: Arc<Signal>,
     memory: Memory,
     /// How the connection is set.
@@ -189,6 +193,9 @@ impl Loop {
                     }
                     group.appends.into_iter().for_each(|append| append.end(None));
                     group.calls.into_iter().zip(refused).for_each(|(call, error)| call.end(error));
+                    if let Some(handle) = &self.handle {
+                        self.checkpoint.run(&handle.connection);
+                    }
                     return;
                 }
                 Err(Trouble::Repeated) => one_by_one = true,
