@@ -180,7 +180,7 @@ GET /read/bills?from=9 => 200 {"data":["",9]}
 --- cases
 GET /wrong/topic => 200 /topic \\"nothing\\" is not declared in config.*application.yml/
 GET /wrong/dead => 200 /topic \\"bills.dead\\" is not declared/
-GET /wrong/empty => 200 /there is no event to append/
+GET /wrong/empty => 200 /an append needs at least one event/
 GET /wrong/key => 200 /the key of an event must be a string, got a number/
 GET /wrong/value => 200 /the value of key \\"a\\" can't be JSON: .*function/
 GET /wrong/utf8 => 200 /key .* is not UTF-8/
@@ -309,12 +309,15 @@ spacer_gateway app/gateway.lua;
 --- cases
 POST /append {"topic":"bills","entries":{"a":{"x":1}}} => 200 {"data":"ok"}
 POST /append {"topic":"nothing","entries":{"a":1}} => 400 /topic \\"nothing\\" is not declared/
-POST /append {"topic":"bills","entries":{}} => 400 /there is no event/
-POST /append {"topic":"bills","entries":[1]} => 400 /the key of an event must be a string/
-POST /append {"topic":"bills"} => 400 /\\"entries\\" must be an object/
-POST /append {"entries":{"a":1}} => 400 /\\"topic\\" must be a string/
-POST /append [X-Array: yes] [1] => 400 /must be a JSON object/
-POST /append {"topic": => 400 /the body is not JSON/
+POST /append {"topic":"bills","entries":{}} => 400 /an append needs at least one event/
+POST /append {"topic":"bills","entries":[1]} => 400 /expected an object of keys and values/
+POST /append {"topic":"bills"} => 400 /missing field `entries`/
+POST /append {"entries":{"a":1}} => 400 /missing field `topic`/
+POST /append [X-Array: yes] [1] => 400 /the body must be \{\\"topic\\"/
+POST /append [X-Array: yes] ["bills",{"a":1}] => 400 /it is an array/
+POST /append {"topic": => 400 /EOF while parsing/
+POST /append {"topic":"bills","entries":{"a":{"x":}}} => 400 /expected value at line 1 column/
+POST /append {"topic":1,"entries":{"a":1}} => 400 /invalid type: integer `1`, expected a string/
 POST /append => 400 /the body is empty/
 GET /append => 405 {"error":"method not allowed"}
 GET /last/bills/a => 200 {"data":[1,{"x":1},"bills",true]}

@@ -16,8 +16,8 @@ local pcall, type, tonumber = pcall, type, tonumber
 -- As `src/api/platform.rs` numbers them.
 local APPEND, TRIGGER = 1, 2
 
--- The JSON object of the request's body, or nil and what is wrong with it.
-local function read_object()
+-- Reads the request's body into `out`. Returns nil and a message when there is none.
+local function read_body()
     if check(C.spacer_req_read_body()) == AGAIN then
         yield(WAIT)
     end
@@ -26,6 +26,15 @@ local function read_object()
         return nil, "the body is empty"
     elseif rc == FAIL then
         return nil, last_error()
+    end
+    return true
+end
+
+-- The JSON object of the request's body, or nil and what is wrong with it.
+local function read_object()
+    local read, message = read_body()
+    if not read then
+        return nil, message
     end
     local ok, value = pcall(decode, out_string())
     if not ok then
@@ -38,15 +47,11 @@ end
 
 -- {"topic": t, "entries": {key: value}} is answered with {"data": "ok"}.
 endpoints[APPEND] = function()
-    local body, message = read_object()
-    if not body then
+    local read, message = read_body()
+    if not read then
         return respond_error(400, message)
-    elseif type(body.topic) ~= "string" then
-        return respond_error(400, "\"topic\" must be a string")
-    elseif type(body.entries) ~= "table" then
-        return respond_error(400, "\"entries\" must be an object of keys and values")
     end
-    local status, text = topics.append_entries(body.topic, body.entries)
+    local status, text = topics.append_body(out[0])
     if status == 200 then
         return respond(text)
     end

@@ -56,9 +56,6 @@ local function append(topic, entries)
         n = n + 1
         keys[n] = key
     end
-    if n == 0 then
-        return nil, "there is no event to append"
-    end
     local rc = C.spacer_topics_append()
     if rc == AGAIN then
         rc = yield(WAIT)
@@ -96,13 +93,19 @@ function _M.append(topic, entries)
     return "ok", offsets_by_key(keys)
 end
 
---- As append, for the write proxy: returns the HTTP status and "ok" or a message.
-function _M.append_entries(topic, entries)
-    local keys, message, away = append(topic, entries)
-    if keys then
+--- Appends what the body of a request to the write proxy asks for. Returns the HTTP status and "ok" or a message.
+function _M.append_body(body)
+    local rc = C.spacer_topics_post(body.data, body.len)
+    if rc == 0 then
+        rc = C.spacer_topics_append()
+    end
+    if rc == AGAIN then
+        rc = yield(WAIT)
+    end
+    if rc == 0 then
         return 200, "ok"
     end
-    return away and 503 or 400, message
+    return rc == FAIL and 503 or 400, last_error()
 end
 
 local DEFAULT_LIMIT, MAX_LIMIT = 100, 10000
