@@ -266,7 +266,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
             let serves = [NGX_PROCESS_WORKER, NGX_PROCESS_SINGLE];
             if serves.iter().any(|&kind| ngx_process == kind as ngx_uint_t) {
                 if let Some(Projects(projects)) = conf.projects.as_ref() {
-                    topics::start(projects, (*cycle).log);
+                    topics::start(projects, conf.triggers != 0, (*cycle).log);
                 }
             }
             let (Some(vm), Some(code)) = (conf.vm.as_mut(), conf.init_worker.as_ref()) else {

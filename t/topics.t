@@ -487,3 +487,17 @@ location = /append { spacer_append; }
 --- must_die
 --- error_log
 "spacer_append" needs a "spacer_project" above it
+
+
+
+=== TEST 23: spacer_triggers off leaves the events to others
+--- http_config
+spacer_project html; spacer_env development; spacer_triggers off;
+--- config
+spacer_gateway app/gateway.lua;
+location /pause { content_by_lua_block { ngx.sleep(0.5) ngx.say("paused") } }
+--- cases
+GET /append/orders/o-1 => 200 {"data":["ok",1]}
+GET /pause => 200 paused
+GET /last/bills/note-o-1 => 200 {"data":"none"}
+GET /offsets/orders => 200 {"data":[0,1,2,{}]}

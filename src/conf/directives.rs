@@ -115,7 +115,7 @@ const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
     )
 }
 
-pub static mut COMMANDS: [ngx_command_t; 39] = [
+pub static mut COMMANDS: [ngx_command_t; 40] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -220,6 +220,14 @@ pub static mut COMMANDS: [ngx_command_t; 39] = [
         ngx_conf_set_str_slot,
         NGX_HTTP_LOC_CONF_OFFSET,
         offset_of!(LocConf, env),
+        ptr::null(),
+    ),
+    command(
+        c"spacer_triggers",
+        MAIN | FLAG,
+        ngx_conf_set_flag_slot,
+        NGX_HTTP_MAIN_CONF_OFFSET,
+        offset_of!(MainConf, triggers),
         ptr::null(),
     ),
     command(

@@ -38,6 +38,8 @@ pub struct MainConf {
     pub vm: *mut Vm,
     /// The folders that `spacer_project` names, each once; null when there are none.
     pub folders: *mut Vec<PathBuf>,
+    /// Whether this nginx runs the projects' triggers.
+    pub triggers: ngx_flag_t,
     /// What the projects in them are configured by, read at the end of the configuration.
     pub projects: *mut Projects,
 }
@@ -89,8 +91,14 @@ pub struct LocConf {
 }
 
 pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: all-zero is a valid `MainConf`.
-    unsafe { ngx::pool_new::<MainConf>((*cf).pool).cast() }
+    // SAFETY: all-zero is a valid `MainConf`, and its flag is then marked as not set.
+    unsafe {
+        let conf: *mut MainConf = ngx::pool_new((*cf).pool);
+        if let Some(conf) = conf.as_mut() {
+            conf.triggers = NGX_CONF_UNSET as ngx_flag_t;
+        }
+        conf.cast()
+    }
 }
 
 pub unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {

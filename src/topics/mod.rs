@@ -60,11 +60,11 @@ pub fn of(folder: &[u8]) -> Option<&'static Rc<Topics>> {
     all().iter().find(|topics| topics.project.folder == folder)
 }
 
-/// A worker starts: opens the logs of the projects.
+/// A worker starts: opens the logs of the projects and, unless told otherwise, runs their triggers.
 ///
 /// # Safety
 /// Called once in a worker, on its own thread, with its cycle.
-pub unsafe fn start(projects: &[Rc<Project>], log: *mut ngx_log_t) {
+pub unsafe fn start(projects: &[Rc<Project>], triggers: bool, log: *mut ngx_log_t) {
     let wanted = projects.iter().filter(|project| !project.application.topics.is_empty());
     for project in wanted {
         // SAFETY: the caller's promise.
@@ -75,7 +75,7 @@ pub unsafe fn start(projects: &[Rc<Project>], log: *mut ngx_log_t) {
                     return;
                 }
             }
-            match open(project) {
+            match open(project, triggers) {
                 Ok(topics) => (*ALL.get()).push(Rc::new(topics)),
                 Err(error) => log_error!(
                     NGX_LOG_EMERG,
@@ -88,13 +88,11 @@ pub unsafe fn start(projects: &[Rc<Project>], log: *mut ngx_log_t) {
     }
 }
 
-fn open(project: &Rc<Project>) -> std::io::Result<Topics> {
+fn open(project: &Rc<Project>, triggers: bool) -> std::io::Result<Topics> {
     let _quiet = Quiet::new();
     let store = Store::start(project.application.clone())?;
-    let triggers = match project.application.triggers.is_empty() {
-        true => None,
-        false => Some(Triggers::start(project, &store)?),
-    };
+    let wanted = triggers && !project.application.triggers.is_empty();
+    let triggers = wanted.then(|| Triggers::start(project, &store)).transpose()?;
     Ok(Topics { project: project.clone(), store, triggers })
 }
 
