@@ -1,8 +1,12 @@
 //! What can be typed.
 
+mod topics;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use topics::{DeadCommand, Letters, LogOptions, TailOptions, TopicsCommand};
 
 /// Serves Lua functions with nginx.
 #[derive(Debug, Parser)]
@@ -35,6 +39,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look into the event log, and append to it
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Print the nginx configuration that a project is served with
     NginxConfig(StartOptions),
     /// Print a completion script for a shell

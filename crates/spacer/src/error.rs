@@ -19,6 +19,26 @@ pub enum Error {
     Application(#[from] application::Error),
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    #[error(transparent)]
+    Log(#[from] eventlog::Error),
+    #[error(transparent)]
+    NotBuilt(#[from] application::NotBuilt),
+    #[error("the log of environment {environment} is in nginx's memory (driver: memory), where no command can look")]
+    MemoryLog { environment: String },
+    #[error("topic \"{name}\" is not in the log, {}", there_are(known))]
+    UnknownTopic { name: String, known: String },
+    #[error(
+        "topic \"{name}\" is not in topics of {}, {}: add it there first",
+        application::FILE,
+        there_are(known)
+    )]
+    UndeclaredTopic { name: String, known: String },
+    #[error("{}", .0.join("\n  "))]
+    Letters(Vec<String>),
+    #[error("another command deals with the same dead letters at this moment: look again with `spacer topics dead list`")]
+    LettersLost,
+    #[error("can't read the standard input: {0}")]
+    Input(io::Error),
     #[error("can't write the output: {0}")]
     Output(io::Error),
     #[error("nginx is not on the PATH and not at /usr/sbin/nginx: install it, or name it with --nginx or SPACER_NGINX")]
@@ -51,5 +71,12 @@ impl Error {
     pub fn file(action: &'static str, file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
         let file = file.into();
         move |error| Error::File { action, file, error }
+    }
+}
+
+fn there_are(names: &str) -> String {
+    match names {
+        "" => "there are none".into(),
+        names => format!("there are {names}"),
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! `cli` says what can be typed, and each command is a file of its name. Below them, `project` reads a project's folder,
 //! `config` renders its nginx configuration through `template`, `nginx` finds and checks the server to run, and `server`
-//! keeps it running.
+//! keeps it running. `log` opens its event log, and `output` and `table` print what is found there.
 //!
-//! Exit codes: 0 done (a server stopped by a signal is done), 1 failed, 2 wrong usage.
+//! Exit codes: 0 done (a server stopped by a signal is done), 1 failed, 2 wrong usage, 130 a replay that was interrupted.
 
 mod access_log;
 mod cli;
@@ -13,16 +13,21 @@ mod config;
 mod dev;
 mod error;
 mod init;
+mod log;
 mod nginx;
 mod nginx_config;
+mod output;
 mod port;
 mod project;
 mod routes;
 mod server;
 mod start;
+mod table;
 mod tail;
 mod template;
+mod topics;
 mod watch;
+mod when;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -38,6 +43,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => dev::run(&options),
         Command::Start(options) => start::run(&options),
         Command::Routes { dir, json } => routes::run(&dir, json),
+        Command::Topics(command) => topics::run(&command),
         Command::NginxConfig(options) => nginx_config::run(&options),
         Command::Completions { shell } => completions::run(shell),
         Command::Version => {

@@ -1,19 +1,21 @@
 //! `spacer routes`.
 
-use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::path::Path;
 
 use gateway::Route;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::output;
 use crate::project::{Project, GATEWAY};
+use crate::table::{Align, Table};
 
 pub fn run(dir: &Path, json: bool) -> Result<(), Error> {
     let table = Project::open(dir)?.gateway()?;
-    let text = if json { as_json(table.routes())? } else { as_table(table.routes()) };
-    io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
+    match json {
+        true => print_json(table.routes()),
+        false => output::print(&as_table(table.routes())),
+    }
 }
 
 #[derive(Serialize)]
@@ -25,7 +27,7 @@ struct JsonRoute<'a> {
     line: Option<u32>,
 }
 
-fn as_json(routes: &[Route]) -> Result<String, Error> {
+fn print_json(routes: &[Route]) -> Result<(), Error> {
     let routes: Vec<_> = routes
         .iter()
         .map(|route| JsonRoute {
@@ -36,36 +38,23 @@ fn as_json(routes: &[Route]) -> Result<String, Error> {
             line: route.line,
         })
         .collect();
-    let text =
-        serde_json::to_string_pretty(&routes).map_err(|error| Error::Output(error.into()))?;
-    Ok(text + "\n")
+    output::print_document(&routes)
 }
 
 fn as_table(routes: &[Route]) -> String {
     if routes.is_empty() {
         return format!("{GATEWAY} defines no routes\n");
     }
-    let mut rows = vec![["METHOD", "PATH", "FUNCTION", "DEFINED AT"].map(String::from)];
+    let columns = ["METHOD", "PATH", "FUNCTION", "DEFINED AT"];
+    let mut table = Table::new(columns.map(|title| (title, Align::Left)));
     for route in routes {
         let line = route.line.map(|line| format!(":{line}")).unwrap_or_default();
-        rows.push([
+        table.row([
             route.verb.to_string(),
             route.path.clone(),
             route.function.clone(),
             format!("{GATEWAY}{line}"),
         ]);
     }
-    let width =
-        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (method, path, function) = (width(0), width(1), width(2));
-    let mut text = String::new();
-    for row in &rows {
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            text,
-            "{:method$}  {:path$}  {:function$}  {}",
-            row[0], row[1], row[2], row[3]
-        );
-    }
-    text
+    table.render(output::colours())
 }

@@ -1,0 +1,113 @@
+//! A project's event log, opened by the command.
+
+use std::fs;
+use std::sync::Arc;
+
+use application::{Application, Storage};
+use eventlog::{Event, EventLog, Offset, Read, Timestamp, Topic};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::cli::LogOptions;
+use crate::error::Error;
+use crate::output;
+use crate::project::Project;
+
+pub struct Log {
+    pub application: Application,
+    pub events: Arc<dyn EventLog>,
+}
+
+/// How many events are read from the store at once.
+const PAGE: usize = 500;
+
+impl Log {
+    pub fn open(options: &LogOptions) -> Result<Log, Error> {
+        let project = Project::open(&options.dir)?;
+        let application = project.application(&options.env)?;
+        match &application.storage {
+            Storage::Memory => return Err(Error::MemoryLog { environment: options.env.clone() }),
+            Storage::Sqlite { path } => {
+                if let Some(folder) = path.parent() {
+                    fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+                }
+            }
+            Storage::Postgres { .. } | Storage::Kafka { .. } => {}
+        }
+        let driver = application.storage.driver()?;
+        let events = eventlog::open(&driver, application.limits.clone())?;
+        // So that a topic can be looked at, and appended to, before nginx has started for the first time.
+        events.declare(&application.topics)?;
+        Ok(Log { application, events })
+    }
+
+    /// A topic that is in the log.
+    pub fn topic(&self, name: &str) -> Result<Topic, Error> {
+        let known = self.events.topics()?;
+        match known.iter().find(|topic| topic.as_str() == name) {
+            Some(topic) => Ok(topic.clone()),
+            None => {
+                let known = known.iter().filter(|topic| topic.dead().is_some());
+                let known = known.map(Topic::as_str).collect::<Vec<_>>().join(", ");
+                Err(Error::UnknownTopic { name: name.into(), known })
+            }
+        }
+    }
+
+    /// Passes a partition's events from an offset on, until there are no more or `each` says stop with `false`. Gives
+    /// the offset to go on from.
+    pub fn scan(
+        &self,
+        topic: &Topic,
+        partition: u32,
+        from: Offset,
+        key: Option<&str>,
+        mut each: impl FnMut(Event) -> Result<bool, Error>,
+    ) -> Result<Offset, Error> {
+        let mut from = from;
+        loop {
+            let read = Read { partition, from, limit: PAGE, key: key.map(String::from) };
+            let events = self.events.read(topic, &read)?;
+            let last = events.len() < PAGE;
+            for event in events {
+                from = event.offset + 1;
+                if !each(event)? {
+                    return Ok(from);
+                }
+            }
+            if last {
+                return Ok(from);
+            }
+        }
+    }
+}
+
+/// An event as `--json` prints it; the names are those of `ctx.event`.
+#[derive(Serialize)]
+pub struct JsonEvent {
+    topic: String,
+    partition: u32,
+    offset: Offset,
+    key: String,
+    /// Milliseconds since 1970.
+    time: u64,
+    headers: serde_json::Map<String, serde_json::Value>,
+    value: Box<RawValue>,
+}
+
+impl JsonEvent {
+    pub fn new(event: &Event) -> Result<JsonEvent, Error> {
+        let Timestamp(time) = event.time;
+        let headers = event.headers.iter().rev();
+        Ok(JsonEvent {
+            topic: event.topic.to_string(),
+            partition: event.partition,
+            offset: event.offset,
+            key: event.key.clone(),
+            time,
+            // Of headers with the same name, the first counts.
+            headers: headers.map(|(name, value)| (name.clone(), value.as_str().into())).collect(),
+            value: output::raw(&event.value)?,
+        })
+    }
+}
