@@ -1,11 +1,13 @@
 //! What can be typed.
 
+mod replay;
 mod topics;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use replay::{ReplayOptions, Until};
 pub use topics::{DeadCommand, Letters, LogOptions, TailOptions, TopicsCommand};
 
 /// Serves Lua functions with nginx.
@@ -42,6 +44,11 @@ pub enum Command {
     /// Look into the event log, and append to it
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Run functions over a topic's past events
+    ///
+    /// The events are handled by a consumer group of their own, which remembers how far it came: the same command goes
+    /// on where it stopped.
+    Replay(ReplayOptions),
     /// Print the nginx configuration that a project is served with
     NginxConfig(StartOptions),
     /// Print a completion script for a shell
@@ -67,6 +74,13 @@ pub struct ServerOptions {
     /// The address to listen on; 0.0.0.0 is every one of this machine
     #[arg(long, default_value = "127.0.0.1")]
     pub host: std::net::IpAddr,
+    #[command(flatten)]
+    pub nginx: NginxOptions,
+}
+
+/// Which nginx is run, and how.
+#[derive(Debug, Clone, Args)]
+pub struct NginxOptions {
     /// The user to run workers as, when started as root [default in development: root]
     #[arg(long)]
     pub user: Option<String>,

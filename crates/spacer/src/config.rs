@@ -1,11 +1,12 @@
 //! Renders a project's nginx configuration.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use application::{is_user, Application};
 use nix::unistd::Uid;
 
-use crate::cli::ServerOptions;
+use crate::cli::{NginxOptions, ServerOptions};
 use crate::error::Error;
 use crate::nginx;
 use crate::project::{Project, NGINX_CONF};
@@ -13,43 +14,68 @@ use crate::template::{self, Failed};
 
 pub const DEVELOPMENT: &str = "development";
 
-const TEMPLATE: &str = include_str!("../../../nginx-conf/spacer.conf");
+/// A file that is filled in.
+pub struct Template {
+    /// The project's own, if it keeps one.
+    pub file: &'static str,
+    pub text: &'static str,
+}
 
-/// The placeholders, for the message about one that is none of them.
-const NAMES: &str = "load_module, user, env, worker_processes, log_level, project, config, logs, temp, module, app_name, \
-                     environment and listen";
+pub const SERVER: Template =
+    Template { file: NGINX_CONF, text: include_str!("../../../nginx-conf/spacer.conf") };
+
+/// The placeholders of every template, for the message about one that is none of them.
+const NAMES: &str =
+    "load_module, user, env, worker_processes, log_level, project, config, logs, temp, module, app_name, environment";
 
 pub struct Config<'a> {
     project: &'a Project,
-    options: &'a ServerOptions,
+    options: &'a NginxOptions,
     environment: &'a str,
+    template: &'a Template,
+    /// Placeholders that this template alone has, and their values.
+    places: Vec<(&'static str, String)>,
 }
 
 impl<'a> Config<'a> {
     pub fn new(
         project: &'a Project,
+        options: &'a NginxOptions,
+        environment: &'a str,
+        template: &'a Template,
+        places: Vec<(&'static str, String)>,
+    ) -> Config<'a> {
+        Config { project, options, environment, template, places }
+    }
+
+    /// What a project is served with.
+    pub fn server(
+        project: &'a Project,
         options: &'a ServerOptions,
         environment: &'a str,
     ) -> Config<'a> {
-        Config { project, options, environment }
+        let listen = SocketAddr::new(options.host, options.port).to_string();
+        Config::new(project, &options.nginx, environment, &SERVER, vec![("listen", listen)])
     }
 
-    /// The project's own config/nginx.conf if it keeps one, else the template, with its placeholders filled in.
+    /// The project's own file if it keeps one, else the template, with its placeholders filled in.
     pub fn render(&self) -> Result<String, Error> {
         let application = self.project.application(self.environment)?;
-        let own = self.project.read_optional(NGINX_CONF)?;
-        let template = own.as_deref().unwrap_or(TEMPLATE);
+        let own = self.project.read_optional(self.template.file)?;
+        let template = own.as_deref().unwrap_or(self.template.text);
         template::render(template, |name| self.value(name, &application)).map_err(|failed| {
             match failed {
                 Failed::Value(error) => error,
-                Failed::Unknown(unknown) => Error::Config {
-                    file: NGINX_CONF.into(),
-                    line: Some(unknown.line),
-                    message: format!(
-                        "unknown placeholder {{{{{}}}}}: there are {NAMES}",
-                        unknown.name
-                    ),
-                },
+                Failed::Unknown(unknown) => {
+                    let own: Vec<_> = self.places.iter().map(|(name, _)| *name).collect();
+                    let message = format!(
+                        "unknown placeholder {{{{{}}}}}: there are {NAMES} and {}",
+                        unknown.name,
+                        own.join(" and ")
+                    );
+                    let (file, line) = (self.template.file.into(), Some(unknown.line));
+                    Error::Config { file, line, message }
+                }
             }
         })
     }
@@ -80,14 +106,12 @@ impl<'a> Config<'a> {
             "config" | "logs" | "temp" => folder(name),
             "app_name" => application.app_name.clone(),
             "environment" => self.environment.into(),
-            "listen" => self.listen(),
-            _ => return Ok(None),
+            _ => match self.places.iter().find(|(place, _)| *place == name) {
+                Some((_, value)) => value.clone(),
+                None => return Ok(None),
+            },
         };
         Ok(Some(value))
-    }
-
-    pub fn listen(&self) -> String {
-        std::net::SocketAddr::new(self.options.host, self.options.port).to_string()
     }
 
     fn module(&self) -> Result<std::path::PathBuf, Error> {
@@ -116,6 +140,7 @@ impl<'a> Config<'a> {
     }
 }
 
-fn escaped(path: &Path) -> String {
+/// A path as it stands inside double quotes.
+pub fn escaped(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace('"', "\\\"")
 }

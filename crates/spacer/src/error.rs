@@ -62,6 +62,16 @@ pub enum Error {
     Died { status: std::process::ExitStatus, log: PathBuf },
     #[error("nginx does not accept connections on {address} after {seconds} s; {} may say why", log.display())]
     NotReady { address: String, seconds: u64, log: PathBuf },
+    #[error("the name of the socket {} is too long: set TMPDIR to a folder with a shorter name", .0.display())]
+    LongSocket(PathBuf),
+    #[error("{0}")]
+    Replay(String),
+    #[error(
+        "{failed} of the events failed for good: they are in {dead}, see `spacer topics dead list`"
+    )]
+    ReplayFailed { failed: u64, dead: String },
+    #[error("interrupted; this goes on where it stopped: {resume}")]
+    Interrupted { resume: String },
     #[error("can't handle signals: {0}")]
     Signals(io::Error),
 }

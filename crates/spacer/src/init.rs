@@ -1,5 +1,6 @@
 //! `spacer init`: a project that answers `GET /hello`.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -68,11 +69,11 @@ fn app_name(dir: &Path) -> String {
     }
 }
 
-/// The path as a shell takes it.
-fn quoted(dir: &Path) -> String {
-    let text = dir.display().to_string();
-    if text.chars().all(|c| c.is_alphanumeric() || "/._-+,=@%".contains(c)) {
-        text
+/// A word as a shell takes it.
+pub fn quoted(word: impl AsRef<OsStr>) -> String {
+    let text = word.as_ref().to_string_lossy();
+    if !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "/._-+,=@%".contains(c)) {
+        text.into_owned()
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
@@ -87,6 +88,6 @@ mod tests {
         assert_eq!(app_name(Path::new("/srv/blog2")), "blog2");
         assert_eq!(app_name(Path::new("/srv/my_shop.example")), "my-shop-example");
         assert_eq!(app_name(Path::new("/srv/_é_")), "app");
-        assert_eq!(quoted(Path::new("it's here")), "'it'\\''s here'");
+        assert_eq!(quoted("it's here"), "'it'\\''s here'");
     }
 }

@@ -15,6 +15,7 @@ use crate::project::Project;
 
 pub struct Log {
     pub application: Application,
+    pub project: Project,
     pub events: Arc<dyn EventLog>,
 }
 
@@ -38,7 +39,7 @@ impl Log {
         let events = eventlog::open(&driver, application.limits.clone())?;
         // So that a topic can be looked at, and appended to, before nginx has started for the first time.
         events.declare(&application.topics)?;
-        Ok(Log { application, events })
+        Ok(Log { application, project, events })
     }
 
     /// A topic that is in the log.

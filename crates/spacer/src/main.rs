@@ -19,6 +19,7 @@ mod nginx_config;
 mod output;
 mod port;
 mod project;
+mod replay;
 mod routes;
 mod server;
 mod start;
@@ -37,6 +38,9 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::error::Error;
 
+/// What shells give for a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Init { dir } => init::run(&dir),
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Start(options) => start::run(&options),
         Command::Routes { dir, json } => routes::run(&dir, json),
         Command::Topics(command) => topics::run(&command),
+        Command::Replay(options) => replay::run(&options),
         Command::NginxConfig(options) => nginx_config::run(&options),
         Command::Completions { shell } => completions::run(shell),
         Command::Version => {
@@ -61,7 +66,10 @@ fn main() -> ExitCode {
             let bold = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             let name = if bold { "\x1b[1;31mspacer:\x1b[0m" } else { "spacer:" };
             eprintln!("{name} {error}");
-            ExitCode::FAILURE
+            match error {
+                Error::Interrupted { .. } => ExitCode::from(INTERRUPTED),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use crate::cli::ServerOptions;
+use crate::cli::NginxOptions;
 use crate::error::Error;
 use crate::project::Project;
 
@@ -13,7 +13,7 @@ const MODULE: &str = "ngx_http_spacer_module.so";
 const USUAL_PLACE: &str = "/usr/sbin/nginx";
 
 /// The nginx to run: as named, or on the PATH, or where distributions put it for root only.
-pub fn find_nginx(options: &ServerOptions) -> Result<PathBuf, Error> {
+pub fn find_nginx(options: &NginxOptions) -> Result<PathBuf, Error> {
     if let Some(path) = &options.nginx {
         return Ok(path.clone());
     }
@@ -23,7 +23,7 @@ pub fn find_nginx(options: &ServerOptions) -> Result<PathBuf, Error> {
 }
 
 /// The module to load: as named, or beside this command, or where nginx keeps its modules.
-pub fn find_module(options: &ServerOptions) -> Result<PathBuf, Error> {
+pub fn find_module(options: &NginxOptions) -> Result<PathBuf, Error> {
     if let Some(path) = &options.module {
         return path.canonicalize().map_err(|_| Error::ModuleMissing(path.clone()));
     }

@@ -9,6 +9,6 @@ use crate::project::Project;
 
 pub fn run(options: &StartOptions) -> Result<(), Error> {
     let project = Project::open(&options.server.dir)?;
-    let text = Config::new(&project, &options.server, &options.env).render()?;
+    let text = Config::server(&project, &options.server, &options.env).render()?;
     io::stdout().write_all(text.as_bytes()).map_err(Error::Output)
 }

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -41,7 +41,8 @@ impl<'a> Site<'a> {
         options: &'a ServerOptions,
         environment: &'a str,
     ) -> Result<Site<'a>, Error> {
-        let site = Site { project, options, environment, nginx: nginx::find_nginx(options)? };
+        let site =
+            Site { project, options, environment, nginx: nginx::find_nginx(&options.nginx)? };
         project.make_folders()?;
         if site.config().listens_on_options()? {
             port::check_free(site.address())?;
@@ -51,7 +52,7 @@ impl<'a> Site<'a> {
     }
 
     fn config(&self) -> Config<'_> {
-        Config::new(self.project, self.options, self.environment)
+        Config::server(self.project, self.options, self.environment)
     }
 
     fn address(&self) -> SocketAddr {
@@ -79,28 +80,7 @@ impl<'a> Site<'a> {
     }
 
     pub fn start(&self) -> Result<Master, Error> {
-        let mut command = Command::new(&self.nginx);
-        command
-            .args(nginx::arguments(self.project, &self.conf()))
-            .env("SPACER_ENV", self.environment)
-            .stdin(Stdio::null())
-            .process_group(0);
-        let parent = Pid::from_raw(process::id() as i32);
-        // SAFETY: between fork and exec only prctl and getppid are called, which are safe there.
-        unsafe {
-            command.pre_exec(move || {
-                prctl::set_pdeathsig(Signal::SIGTERM)?;
-                // The parent may have died before that took effect.
-                if getppid() == parent {
-                    Ok(())
-                } else {
-                    Err(io::ErrorKind::NotFound.into())
-                }
-            });
-        }
-        let child =
-            command.spawn().map_err(|error| Error::NginxRun { path: self.nginx.clone(), error })?;
-        Ok(Master { pid: Pid::from_raw(child.id() as i32), child })
+        Master::start(&self.nginx, self.project, &self.conf(), self.environment)
     }
 
     /// Waits until connections are accepted. Gives the signal that ended the wait, if one did.
@@ -164,6 +144,11 @@ impl Signals {
         Ok(Signals { received })
     }
 
+    /// Whether a request to stop has come.
+    pub fn stop(&self, timeout: Duration) -> bool {
+        matches!(self.wait(timeout), Some(Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT))
+    }
+
     pub fn wait(&self, timeout: Duration) -> Option<Signal> {
         match self.received.recv_timeout(timeout) {
             Ok(signal) => Some(signal),
@@ -183,6 +168,36 @@ pub struct Master {
 }
 
 impl Master {
+    pub fn start(
+        nginx: &Path,
+        project: &Project,
+        conf: &Path,
+        environment: &str,
+    ) -> Result<Master, Error> {
+        let mut command = Command::new(nginx);
+        command
+            .args(nginx::arguments(project, conf))
+            .env("SPACER_ENV", environment)
+            .stdin(Stdio::null())
+            .process_group(0);
+        let parent = Pid::from_raw(process::id() as i32);
+        // SAFETY: between fork and exec only prctl and getppid are called, which are safe there.
+        unsafe {
+            command.pre_exec(move || {
+                prctl::set_pdeathsig(Signal::SIGTERM)?;
+                // The parent may have died before that took effect.
+                if getppid() == parent {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::NotFound.into())
+                }
+            });
+        }
+        let child =
+            command.spawn().map_err(|error| Error::NginxRun { path: nginx.into(), error })?;
+        Ok(Master { pid: Pid::from_raw(child.id() as i32), child })
+    }
+
     pub fn send(&self, signal: Signal) {
         // It may have exited just now, which is noticed where its end is waited for.
         let _ = signal::kill(self.pid, signal);

@@ -12,7 +12,7 @@ use eventlog::{Consumer, Delivery, Event, Offset, Outcome, Settled, Subscription
 use crate::error::Error;
 use crate::log::Log;
 
-const GROUP: &str = "spacer-dead";
+pub const GROUP: &str = "spacer-dead";
 /// One name for all, so that what a killed command had in hand is free again at once.
 const MEMBER: &str = "spacer";
 /// A group may need time to settle on who has which partition.

@@ -12,6 +12,8 @@ mod tail;
 use crate::cli::{DeadCommand, TopicsCommand};
 use crate::error::Error;
 
+pub use letters::GROUP as DEAD_GROUP;
+
 pub fn run(command: &TopicsCommand) -> Result<(), Error> {
     match command {
         TopicsCommand::List(options) => list::run(options),

@@ -3,6 +3,8 @@
 // Each test file uses its own part of this one.
 #![allow(dead_code)]
 
+pub mod functions;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
