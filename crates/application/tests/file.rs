@@ -77,6 +77,7 @@ fn the_consumer_group_is_named_after_the_application() {
 #[test]
 fn the_write_proxy_listens_on_loopback_unless_told_otherwise() {
     for (written, address) in [
+        (":9065", "127.0.0.1:9065"),
         ("':9065'", "127.0.0.1:9065"),
         ("9065", "127.0.0.1:9065"),
         ("localhost:9065", "127.0.0.1:9065"),

@@ -280,7 +280,10 @@ impl Engine<'_> {
         let claimed = self.member.claim(room, if idle { TICK } else { Duration::ZERO })?;
         self.lived = Instant::now();
         let plan = self.replay.plan;
-        let is_ours = |held: &Delivery| held.event.offset < plan.end(held.event.partition);
+        let is_ours = |held: &Delivery| {
+            // A partition that came into being since has no part in this replay.
+            plan.range(held.event.partition).is_some_and(|range| held.event.offset < range.end)
+        };
         let any = !claimed.is_empty();
         let (ours, beyond) = claimed.into_iter().partition::<Vec<_>, _>(is_ours);
         if ours.is_empty() {
@@ -303,15 +306,22 @@ impl Engine<'_> {
     fn is_complete(&self) -> Result<bool, Error> {
         let Replay { log, plan, .. } = &self.replay;
         for extent in log.events.offsets(&plan.topic)? {
-            let end = plan.end(extent.partition);
-            let Some(position) = position(&extent, &plan.group) else { continue };
-            if position.committed >= end {
+            let Some(range) = plan.range(extent.partition) else { continue };
+            // Not every store knows of a position before the first event is finished.
+            let position = position(&extent, &plan.group);
+            let from = position.map_or(range.from, |position| position.committed);
+            if from >= range.end {
                 continue;
             }
             // Offsets may have gaps: the position may stand before one that reaches to the end.
             let partition = extent.partition;
-            let read = Read { partition, from: position.committed, limit: 1, key: None };
-            if log.events.read(&plan.topic, &read)?.first().is_some_and(|next| next.offset < end) {
+            let read = Read { partition, from, limit: 1, key: None };
+            if log
+                .events
+                .read(&plan.topic, &read)?
+                .first()
+                .is_some_and(|next| next.offset < range.end)
+            {
                 return Ok(false);
             }
         }

@@ -57,6 +57,9 @@ pub fn run(options: &ReplayOptions) -> Result<(), Error> {
         progress: &mut progress,
     };
     let result = replay.run(member.as_ref(), &mut child);
+    if let Ok((counts, _)) = &result {
+        progress.show(*counts);
+    }
     progress.end();
     // Its claims are free for the next one, whatever the end was.
     let left = member.leave();
@@ -102,8 +105,9 @@ fn summary(
     let rate = counts.done() as f64 / elapsed.max(0.001);
     let mut positions = Vec::new();
     for extent in log.events.offsets(&plan.topic)? {
-        if let Some(position) = position(&extent, &plan.group) {
-            positions.push((extent.partition, position.committed, plan.end(extent.partition)));
+        let found = position(&extent, &plan.group).zip(plan.range(extent.partition));
+        if let Some((position, range)) = found {
+            positions.push((extent.partition, position.committed, range.end));
         }
     }
     let Counts { handled, failed, retried } = counts;

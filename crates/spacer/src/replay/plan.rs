@@ -56,13 +56,13 @@ impl Plan {
         let mut plan =
             Plan { topic, dead, functions, group, resumed: false, start, ranges: Vec::new() };
         for extent in log.events.offsets(&plan.topic)? {
-            let range = plan.range(log, &extent, options)?;
+            let range = plan.look(log, &extent, options)?;
             plan.ranges.push(range);
         }
         Ok(plan)
     }
 
-    fn range(
+    fn look(
         &mut self,
         log: &Log,
         extent: &PartitionOffsets,
@@ -96,9 +96,8 @@ impl Plan {
         self.ranges.iter().map(|range| range.left).sum()
     }
 
-    /// Where an offset's partition ends for this replay. One that came into being since has no part in it.
-    pub fn end(&self, partition: u32) -> Offset {
-        self.ranges.iter().find(|range| range.partition == partition).map_or(0, |range| range.end)
+    pub fn range(&self, partition: u32) -> Option<&Range> {
+        self.ranges.iter().find(|range| range.partition == partition)
     }
 }
 

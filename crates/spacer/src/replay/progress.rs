@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Between two lines where there is no terminal.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -82,9 +82,13 @@ impl Progress {
 
 fn bar(total: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-    let template = "{bar:30} {human_pos}/{human_len}  {per_sec}  {eta} left  {msg}";
+    let template = "{bar:30} {human_pos}/{human_len}  {rate}/s  {eta} left  {msg}";
+    let rate = |state: &ProgressState, output: &mut dyn std::fmt::Write| {
+        // The bar is drawn without it if this fails.
+        let _ = write!(output, "{:.0}", state.per_sec());
+    };
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
         // indicatif's own look.
         Err(_) => bar,
     }
