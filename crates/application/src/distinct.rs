@@ -47,6 +47,10 @@ impl<'de> Visitor<'de> for Distinct {
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<Distinct, E> {
         Ok(Distinct)
     }
+    /// A text without anything in it.
+    fn visit_none<E: de::Error>(self) -> Result<Distinct, E> {
+        Ok(Distinct)
+    }
     fn visit_unit<E: de::Error>(self) -> Result<Distinct, E> {
         Ok(Distinct)
     }
@@ -71,7 +75,7 @@ impl Visitor<'_> for Fresh<'_> {
     }
     fn visit_str<E: de::Error>(self, key: &str) -> Result<String, E> {
         match self.0.contains(key) {
-            true => Err(E::custom(format_args!("\"{key}\" is there twice"))),
+            true => Err(E::custom(format_args!("{key:?} is there twice"))),
             false => Ok(key.into()),
         }
     }

@@ -6,9 +6,13 @@ use std::marker::PhantomData;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 #[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    expecting = "a mapping that begins with spacerVersion: 1"
+)]
 pub struct File {
-    pub spacer_version: u32,
+    pub spacer_version: Scalar,
     pub app_name: Option<String>,
     pub user: Option<String>,
     pub env_var: Option<Vec<String>>,
@@ -34,7 +38,7 @@ pub type Events = Table<Option<Functions>>;
 pub type Functions = Table<Option<Vec<String>>>;
 
 #[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a mapping with driver")]
 pub struct StorageEntry {
     pub driver: String,
     pub path: Option<String>,

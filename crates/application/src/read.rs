@@ -13,7 +13,7 @@ use crate::variables::{expand, is_variable, Unresolved};
 use crate::{units, Application, Error, Storage, Trigger, TriggerSettings};
 
 /// The only value of `spacerVersion`.
-const VERSION: u32 = 1;
+const VERSION: &str = "1";
 /// The only kind of event.
 const APPEND: &str = "APPEND";
 
@@ -59,14 +59,11 @@ impl Reader<'_> {
     pub fn read(&self) -> Result<Application, Error> {
         yaml_serde::from_str::<Distinct>(self.text)?;
         let file: File = yaml_serde::from_str(self.text)?;
-        if file.spacer_version != VERSION {
-            return Err(self.wrong(
-                &[Step::Value("spacerVersion")],
-                format!(
-                    "spacerVersion is {}, this version of spacer reads {VERSION}",
-                    file.spacer_version
-                ),
-            ));
+        let Scalar(version) = &file.spacer_version;
+        if version != VERSION {
+            let message =
+                format!("spacerVersion is {version}, this version of spacer reads {VERSION}");
+            return Err(self.wrong(&[Step::Value("spacerVersion")], message));
         }
         let app_name = self.app_name(file.app_name)?;
         let topics = self.topics(file.topics.as_deref().unwrap_or_default())?;
@@ -114,7 +111,7 @@ impl Reader<'_> {
     fn app_name(&self, value: Option<String>) -> Result<String, Error> {
         let name = self.optional_text("appName", value)?.unwrap_or_default();
         if name.chars().any(|c| !c.is_ascii_alphanumeric() && c != '-') {
-            let message = format!("appName \"{name}\": use letters, digits and \"-\"");
+            let message = format!("appName {name:?}: use letters, digits and \"-\"");
             return Err(self.wrong(&[Step::Value("appName")], message));
         }
         Ok(name)
@@ -123,7 +120,7 @@ impl Reader<'_> {
     fn user(&self, value: Option<String>) -> Result<Option<String>, Error> {
         let user = self.optional_text("user", value)?;
         if let Some(user) = user.as_ref().filter(|user| !is_user(user)) {
-            let message = format!("user \"{user}\": use the name of one of this machine's users");
+            let message = format!("user {user:?}: use the name of one of this machine's users");
             return Err(self.wrong(&[Step::Value("user")], message));
         }
         Ok(user)
@@ -135,9 +132,8 @@ impl Reader<'_> {
             let place = [Step::Value("envVar"), Step::Item(i)];
             let name = self.text(&place, name)?;
             if !is_variable(&name) {
-                let message = format!(
-                    "envVar \"{name}\": use a variable's name, of letters, digits and \"_\""
-                );
+                let message =
+                    format!("envVar {name:?}: use a variable's name, of letters, digits and \"_\"");
                 return Err(self.wrong(&place, message));
             }
             read.push(name);
@@ -165,11 +161,9 @@ impl Reader<'_> {
                 Some(known) if *known == topic => {
                     return wrong(format!("topic \"{topic}\" is listed twice"))
                 }
-                Some(known) => {
-                    return wrong(format!(
+                Some(known) => return wrong(format!(
                     "topic \"{topic}\" differs from \"{known}\" only in case: choose another name"
-                ))
-                }
+                )),
                 None => topics.push(topic),
             }
         }
@@ -182,7 +176,7 @@ impl Reader<'_> {
             let place = [Step::Value("events"), Step::Key(&name)];
             let Some(topic) = topics.iter().find(|topic| topic.as_str() == name) else {
                 let message =
-                    format!("events of topic \"{name}\": add it to topics, or correct the name");
+                    format!("events of topic {name:?}: add it to topics, or correct the name");
                 return Err(self.wrong(&place, message));
             };
             let line = locate(self.text, &place).map_or(0, |location| location.line());
@@ -190,7 +184,7 @@ impl Reader<'_> {
                 let steps = [Step::Value("events"), Step::Value(&name)];
                 if kind != APPEND {
                     let message =
-                        format!("event \"{kind}\" of topic \"{name}\": there is only {APPEND}");
+                        format!("event {kind:?} of topic {name:?}: there is only {APPEND}");
                     return Err(self.wrong(&[steps[0], steps[1], Step::Key(&kind)], message));
                 }
                 let functions = self.functions(steps, &functions.unwrap_or_default())?;
@@ -215,7 +209,7 @@ impl Reader<'_> {
                 return Err(self.wrong(&place, "a function has no name"));
             }
             if functions.contains(&name) {
-                return Err(self.wrong(&place, format!("function \"{name}\" is listed twice")));
+                return Err(self.wrong(&place, format!("function {name:?} is listed twice")));
             }
             functions.push(name);
         }
@@ -346,7 +340,7 @@ impl Reader<'_> {
         let Some(Scalar(value)) = value else { return Ok(None) };
         let place = [Step::Value(key)];
         let text = self.text(&place, &value)?;
-        let wrong = || self.wrong(&place, format!("{key} \"{text}\": {advice}"));
+        let wrong = || self.wrong(&place, format!("{key} {text:?}: {advice}"));
         read(&text).map(Some).ok_or_else(wrong)
     }
 }

@@ -68,7 +68,7 @@ impl StorageEntry {
         let entry = Entry { reader, environment };
         let driver = entry.text("driver", &self.driver)?;
         let Some((driver, keys)) = DRIVERS.iter().find(|(name, _)| *name == driver) else {
-            let message = format!("driver \"{driver}\": use sqlite, postgres, kafka or memory");
+            let message = format!("driver {driver:?}: use sqlite, postgres, kafka or memory");
             return Err(entry.wrong(Step::Value("driver"), message));
         };
         let written = [
@@ -155,7 +155,7 @@ impl Entry<'_> {
                     broker.rsplit_once(':').is_some_and(|(host, p)| !host.is_empty() && port(p));
                 if !good {
                     let message =
-                        format!("broker \"{broker}\": use HOST:PORT, such as localhost:9092");
+                        format!("broker {broker:?}: use HOST:PORT, such as localhost:9092");
                     return Err(self.reader.wrong(&place, message).into());
                 }
                 brokers.push(broker.to_owned());

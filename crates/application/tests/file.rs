@@ -281,6 +281,7 @@ fn what_serde_refuses_has_its_place() {
     refused("appName: [a]\n", "2:10: appName: invalid type: sequence, expected a string");
     refused("appName: [\n", "3:1: did not find expected node content");
     refused("appName: a_b\n", "2:10: appName \"a_b\": use letters, digits and \"-\"");
+    refused("appName: |\n  x\n  y\n", "2:10: appName \"x\\ny\\n\": use letters, digits and \"-\"");
     refused("user: \"a;b\"\n", "2:7: user \"a;b\": use the name of one of this machine's users");
     refused(
         "envVar:\n  - A\n  - B=C\n",
@@ -291,6 +292,11 @@ fn what_serde_refuses_has_its_place() {
     assert_eq!(
         other("appName: blog\n"),
         "config/application.yml:1:1: missing field \"spacerVersion\""
+    );
+    assert_eq!(other(""), "config/application.yml:1:1: missing field \"spacerVersion\"");
+    assert_eq!(
+        other("- a\n"),
+        "config/application.yml:1:1: invalid type: sequence, expected a mapping that begins with spacerVersion: 1"
     );
     assert_eq!(
         other("spacerVersion: 2\n"),

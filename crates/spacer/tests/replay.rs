@@ -213,6 +213,23 @@ fn a_failing_function_is_tried_again_and_its_event_dies_in_the_end() {
 }
 
 #[test]
+fn a_connection_that_ends_without_an_answer_is_a_failure() {
+    let shop = Shop::new(|_| (200, ""));
+    let conf = shop.functions.conf();
+    let gone = "location = /trigger { return 444; ";
+    shop.project.write("config/replay.conf", &conf.replace("location = /trigger { ", gone));
+    shop.append(&["a", "b"]);
+    let (code, summary, said) = shop.replay(&["--function", "bill"]);
+    assert_eq!(
+        (code, &summary["failed"], &summary["retried"]),
+        (Some(1), &json!(2), &json!(4)),
+        "{said}"
+    );
+    assert!(said.contains("offset 1, key \"a\": bill: nginx gave no answer ("), "{said}");
+    assert_eq!(shop.functions.requests().len(), 0);
+}
+
+#[test]
 fn the_range_is_kept_whatever_is_appended_behind_it() {
     let shop = Shop::new(|_| (200, ""));
     shop.append(&["a"; 6]);

@@ -1,6 +1,7 @@
 //! `spacer topics dead`: the events whose functions failed for good.
 
 use std::collections::HashSet;
+use std::sync::mpsc;
 
 use eventlog::{
     dead_header, Append, AppendId, Delivery, Event, NewEvent, Offset, Topic, DEAD_SUFFIX,
@@ -142,24 +143,40 @@ struct Done {
 pub fn requeue(letters: &Letters) -> Result<(), Error> {
     each(letters, "requeued", |log, batch| {
         let mut done = Vec::new();
-        for Delivery { event, .. } in batch {
-            let topic = Topic::new(original(event))?;
-            let mut again = NewEvent::new(&topic, event.key.clone(), event.value.clone());
-            let own = |(name, _): &&(String, String)| !name.starts_with(DEAD_HEADERS);
-            again.headers = event.headers.iter().filter(own).cloned().collect();
-            let append = Append { id: append_id(event), events: vec![again] };
-            let stored = log.events.append(append)?.into_iter().next();
-            done.push(Done {
-                requeued: Some(Original {
-                    topic: topic.to_string(),
-                    partition: stored.map(|stored| stored.partition.into()),
-                    offset: stored.map(|stored| stored.offset),
-                }),
-                ..dropped(event)
-            });
+        // No more than may wait to be stored.
+        for part in batch.chunks(log.application.limits.queue) {
+            let appends = part.iter().map(|held| append_again(log, &held.event));
+            for (held, stored) in part.iter().zip(appends.collect::<Result<Vec<_>, _>>()?) {
+                // The log gives up on its own when the store is away for too long.
+                let stored = stored.recv().unwrap_or(Err(eventlog::Error::Closed))?;
+                let stored = stored.first();
+                done.push(Done {
+                    requeued: Some(Original {
+                        topic: original(&held.event).to_owned(),
+                        partition: stored.map(|stored| stored.partition.into()),
+                        offset: stored.map(|stored| stored.offset),
+                    }),
+                    ..dropped(&held.event)
+                });
+            }
         }
         Ok(done)
     })
+}
+
+type Stored = mpsc::Receiver<eventlog::Result<Vec<eventlog::Stored>>>;
+
+/// Queues a letter's event to be appended to its topic, beside those of other keys.
+fn append_again(log: &Log, letter: &Event) -> Result<Stored, Error> {
+    let topic = Topic::new(original(letter))?;
+    let mut event = NewEvent::new(&topic, letter.key.clone(), letter.value.clone());
+    let own = |(name, _): &&(String, String)| !name.starts_with(DEAD_HEADERS);
+    event.headers = letter.headers.iter().filter(own).cloned().collect();
+    let append = Append { id: append_id(letter), events: vec![event] };
+    let (done, stored) = mpsc::channel();
+    // Nobody waits for it after an earlier one has failed.
+    log.events.submit(append, Box::new(move |outcome| std::mem::drop(done.send(outcome))));
+    Ok(stored)
 }
 
 pub fn drop(letters: &Letters) -> Result<(), Error> {

@@ -20,6 +20,8 @@ const JOINING: Duration = Duration::from_secs(10);
 /// After the first claims: whether more follow.
 const LAST: Duration = Duration::from_millis(200);
 const IN_HAND: usize = 10_000;
+/// Letters that are dealt with at once.
+const BATCH: usize = 64;
 
 /// What the group has not finished of a partition.
 struct Left {
@@ -131,7 +133,7 @@ impl Hold {
             if self.left == self.in_hand.len() as u64 {
                 return Ok(());
             }
-            let claimed = self.member.claim(IN_HAND, LAST)?;
+            let claimed = self.member.claim(BATCH, LAST)?;
             joined |= !claimed.is_empty();
             if claimed.is_empty() && (joined || Instant::now() >= joining) {
                 return Ok(());
