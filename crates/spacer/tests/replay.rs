@@ -345,6 +345,57 @@ fn the_end_of_nginx_ends_the_replay_and_costs_no_event() {
 }
 
 #[test]
+fn a_command_that_is_killed_takes_nginx_along_and_costs_no_event() {
+    let stuck = AtomicUsize::new(0);
+    let shop = Shop::new(move |_| {
+        if stuck.fetch_add(1, Ordering::SeqCst) == 1 {
+            std::thread::park();
+        }
+        (200, "")
+    });
+    shop.append(&["a", "a", "a"]);
+    let mut child = shop.start(&["--function", "bill"]);
+    shop.wait_for_requests(2);
+    signal(&child, "KILL");
+    child.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !processes_of(&shop.project.path()).is_empty() {
+        assert!(Instant::now() < deadline, "nginx stays");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // What it had in hand is free when its lease has run out.
+    let (code, summary, said) = shop.replay(&["--function", "bill"]);
+    assert_eq!((code, &summary["handled"]), (Some(0), &json!(2)), "{said}");
+    assert_eq!(shop.functions.offsets("bill"), [1, 2, 2, 3]);
+}
+
+#[test]
+fn a_function_may_run_longer_than_a_lease() {
+    let shop = Shop::new(|_| {
+        std::thread::sleep(Duration::from_secs(8));
+        (200, "")
+    });
+    shop.append(&["a", "b"]);
+    let (code, summary, said) = shop.replay(&["--function", "bill"]);
+    assert_eq!((code, &summary["handled"]), (Some(0), &json!(2)), "{said}");
+    assert_eq!(shop.functions.requests().len(), 2);
+}
+
+#[test]
+fn of_many_failures_the_first_are_said() {
+    let shop = Shop::new(|_| (500, "no"));
+    let keys: Vec<String> = (0..25).map(|i| format!("k{i}")).collect();
+    shop.append(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+    let (code, summary, said) = shop.replay(&["--function", "bill"]);
+    assert_eq!((code, &summary["failed"]), (Some(1), &json!(25)));
+    assert_eq!(said.matches(": bill: no\n").count(), 19);
+    assert_eq!(
+        said.matches("more events fail: `spacer topics dead list` shows them all\n").count(),
+        1
+    );
+}
+
+#[test]
 fn a_dry_run_says_what_would_run_and_changes_nothing() {
     let shop = Shop::new(|_| (200, ""));
     shop.append(&["a", "b", "a"]);

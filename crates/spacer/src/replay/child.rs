@@ -1,6 +1,7 @@
 //! The private nginx: started behind a socket in a folder of its own, and gone with the replay.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -103,6 +104,21 @@ fn private_folder() -> Result<TempDir, Error> {
     let folder = std::env::temp_dir();
     tempfile::Builder::new()
         .prefix("spacer-replay-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(Error::file("make a folder in", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_the_socket_is_private_and_goes() {
+        let folder = private_folder().unwrap();
+        let path = folder.path().to_owned();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        drop(folder);
+        assert!(!path.exists());
+    }
 }

@@ -3,6 +3,7 @@
 //! One thread talks to the log: it claims events ahead of what runs, hands them to as many threads as may run at once,
 //! and settles what these report, all that is there in one commit. The others do nothing but wait for answers.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +31,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(1500);
 const AHEAD: usize = 4;
 /// Events beyond the end that are kept from being handed out again.
 const BEYOND: usize = 1000;
+/// Failures that are said while it runs; all are in the dead-letter topic.
+const SAID: u64 = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -247,8 +250,19 @@ impl Engine<'_> {
                 Outcome::Finished => self.counts.handled += 1,
                 Outcome::Dead(message) => {
                     self.counts.failed += 1;
-                    let line = format!("offset {}, key {:?}: {message}", event.offset, event.key);
-                    self.replay.progress.say(&output::printable(&line));
+                    match self.counts.failed.cmp(&SAID) {
+                        Ordering::Less => {
+                            let (offset, key) = (event.offset, &event.key);
+                            let line = format!("offset {offset}, key {key:?}: {message}");
+                            self.replay.progress.say(&output::printable(&line));
+                        }
+                        Ordering::Equal => {
+                            self.replay
+                                .progress
+                                .say("more events fail: `spacer topics dead list` shows them all");
+                        }
+                        Ordering::Greater => {}
+                    }
                 }
                 Outcome::Retry(_) | Outcome::Released => {
                     self.counts.retried += 1;
