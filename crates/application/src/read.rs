@@ -158,13 +158,15 @@ impl Reader<'_> {
             // Stores compare the names of tables without regard to case.
             let same = |known: &&Topic| known.as_str().eq_ignore_ascii_case(topic.as_str());
             match topics.iter().find(same) {
+                None => topics.push(topic),
                 Some(known) if *known == topic => {
                     return wrong(format!("topic \"{topic}\" is listed twice"))
                 }
-                Some(known) => return wrong(format!(
-                    "topic \"{topic}\" differs from \"{known}\" only in case: choose another name"
-                )),
-                None => topics.push(topic),
+                Some(known) => {
+                    let what =
+                        format!("differs from \"{known}\" only in case: choose another name");
+                    return wrong(format!("topic \"{topic}\" {what}"));
+                }
             }
         }
         Ok(topics)
