@@ -370,15 +370,33 @@ fn a_command_that_is_killed_takes_nginx_along_and_costs_no_event() {
 }
 
 #[test]
-fn a_function_may_run_longer_than_a_lease() {
-    let shop = Shop::new(|_| {
-        std::thread::sleep(Duration::from_secs(8));
+fn members_share_a_group_and_a_function_may_run_longer_than_a_lease() {
+    let shop = Shop::new(|request| {
+        if request["offset"] == 1 {
+            std::thread::sleep(Duration::from_secs(8));
+        }
         (200, "")
     });
-    shop.append(&["a", "b"]);
-    let (code, summary, said) = shop.replay(&["--function", "bill"]);
-    assert_eq!((code, &summary["handled"]), (Some(0), &json!(2)), "{said}");
-    assert_eq!(shop.functions.requests().len(), 2);
+    // As many in hand as may be, so that there is nothing to claim meanwhile.
+    shop.project.write(
+        "config/application.yml",
+        "spacerVersion: 1\nappName: shop\ntopics: [orders]\ntriggerConcurrency: 1\n",
+    );
+    shop.append(&["a", "b", "c", "d", "e", "f", "g"]);
+    let first = shop.start(&["--function", "bill"]);
+    shop.wait_for_requests(1);
+    // The same command a second time is another member of the group, and would take over what the first let go.
+    let (code, second, said) = shop.replay(&["--function", "bill"]);
+    assert_eq!(code, Some(0), "{said}");
+    let output = first.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let first: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let handled = [&first, &second].map(|summary| summary["handled"].as_u64().unwrap());
+    assert_eq!(handled.iter().sum::<u64>(), 7);
+    assert!(handled.iter().all(|count| *count > 0), "{handled:?}");
+    let mut offsets = shop.functions.offsets("bill");
+    offsets.sort_unstable();
+    assert_eq!(offsets, (1..=7).collect::<Vec<_>>());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{spacer, text, Project};
-use eventlog::{Driver, EventLog, Limits, Outcome, Subscription, Topic};
+use eventlog::{Append, Driver, EventLog, Limits, NewEvent, Outcome, Subscription, Topic};
 use serde_json::{json, Value};
 
 const APPLICATION: &str = "spacerVersion: 1\nappName: shop\ntopics: [orders, users]\n\
@@ -314,6 +314,32 @@ fn letters_of_a_key_are_dealt_with_in_order_and_others_in_any() {
         said(&project.run(&["topics", "dead", "requeue", "--all"])),
         "No dead letter was requeued\n"
     );
+}
+
+#[test]
+fn commands_in_each_other_s_way_requeue_each_letter_once() {
+    let project = shop();
+    assert_eq!(document(&project, &["list"])[0]["events"], 0);
+    let log = log(&project);
+    let orders = Topic::new("orders").unwrap();
+    let events = (0..300).map(|i| NewEvent::new(&orders, format!("k{}", i % 100), "1"));
+    log.append(Append::new(events.collect())).unwrap();
+    bury(&project);
+    let command = || {
+        let mut command = spacer();
+        command.args(["topics", "dead", "requeue", "--all", "--dir"]).arg(project.path());
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let children = [command(), command(), command()];
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        let replaced = said.contains("was replaced by another") || said.contains("another command");
+        assert!(output.status.success() || replaced, "{said}");
+    }
+    said(&project.run(&["topics", "dead", "requeue", "--all"]));
+    assert_eq!(document(&project, &["list"])[0]["events"], 600);
+    assert_eq!(document(&project, &["dead", "list"]), json!([]));
 }
 
 #[test]
