@@ -61,6 +61,8 @@ impl Shop {
             .args(["replay", "orders", "--json"])
             .args(arguments)
             .current_dir(self.project.path())
+            // What a killed command leaves goes with the project.
+            .env("TMPDIR", self.project.path().join("temp"))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
