@@ -26,7 +26,8 @@ pub const SERVER: Template =
 
 /// The placeholders of every template, for the message about one that is none of them.
 const NAMES: &str =
-    "load_module, user, env, worker_processes, log_level, project, config, logs, temp, module, app_name, environment";
+    "load_module, user, env, worker_processes, log_level, project, config, logs, temp, module, app_name, environment, \
+     write_proxy";
 
 pub struct Config<'a> {
     project: &'a Project,
@@ -104,6 +105,7 @@ impl<'a> Config<'a> {
             "log_level" => one_of("notice", "warn"),
             "project" => escaped(&self.project.dir),
             "config" | "logs" | "temp" => folder(name),
+            "write_proxy" => application.write_proxy_listen.map_or(String::new(), write_proxy),
             "app_name" => application.app_name.clone(),
             "environment" => self.environment.into(),
             _ => match self.places.iter().find(|(place, _)| *place == name) {
@@ -138,6 +140,11 @@ impl<'a> Config<'a> {
             None => Ok(String::new()),
         }
     }
+}
+
+/// The server that takes events from other programs.
+fn write_proxy(listen: SocketAddr) -> String {
+    format!("server {{\n        listen {listen};\n        location / {{\n            spacer_append;\n        }}\n    }}")
 }
 
 /// A path as it stands inside double quotes.
