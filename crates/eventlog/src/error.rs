@@ -79,6 +79,12 @@ pub enum Invalid {
     #[error("event {offset} of topic {topic:?} is no dead letter")]
     NoDeadLetter { topic: String, offset: u64 },
 
+    #[error("Kafka settings: {0}")]
+    KafkaSettings(String),
+
+    #[error("event log {store} refuses topic {topic:?}: {reason}")]
+    Refused { store: String, topic: String, reason: String },
+
     #[error("event log {store} has layout {found}, this program knows layouts up to {known}")]
     NewerLayout { store: String, found: i64, known: i64 },
 

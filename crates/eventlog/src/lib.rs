@@ -18,12 +18,13 @@
 //! ```
 //!
 //! `log` and `consumer` are the two traits that a driver implements, `model` the values they exchange, `limits` what is
-//! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, and `sqlite`.
+//! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, `sqlite` and `kafka`.
 //! Nothing here knows nginx or Lua.
 
 mod consumer;
 pub mod dead_letter;
 mod error;
+mod kafka;
 mod limits;
 mod log;
 mod memory;
@@ -51,6 +52,10 @@ pub enum Driver {
     /// A database file, made with its folder where it doesn't exist. Every process that may write the file's folder can
     /// share it. While the file can't be opened, calls fail with [`Error::Unavailable`], and each tries again.
     Sqlite { path: PathBuf },
+    /// A Kafka cluster. Topics are named `APPNAME_TOPIC` in it, or just `TOPIC` without an application name. The
+    /// properties are librdkafka's, for TLS, SASL and tuning, and two more: `num.partitions` of the topics that are
+    /// declared (default 12), and `group.id.prefix`, which goes before the names of groups.
+    Kafka { brokers: Vec<String>, app_name: String, properties: Vec<(String, String)> },
 }
 
 /// Opens a log. Open it after `fork`: neither threads nor SQLite's locks survive one.
@@ -58,5 +63,8 @@ pub fn open(driver: &Driver, limits: Limits) -> Result<Arc<dyn EventLog>> {
     Ok(match driver {
         Driver::Memory => Arc::new(memory::MemoryLog::new(limits)),
         Driver::Sqlite { path } => Arc::new(sqlite::SqliteLog::open(path, limits)?),
+        Driver::Kafka { brokers, app_name, properties } => {
+            Arc::new(kafka::KafkaLog::open(brokers, app_name, properties, limits)?)
+        }
     })
 }

@@ -23,6 +23,15 @@ pub trait Store: Send + Sync {
     fn open(&self) -> Arc<dyn EventLog>;
     /// An empty store of the same kind, with limits.
     fn with_limits(&self, limits: Limits) -> Arc<dyn EventLog>;
+    /// How long it may take until a member has its share of the events, or others see what it did. None at all where the
+    /// store itself hands out events.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+    /// Whether a retry through another log finds what was stored.
+    fn remembers_ids_elsewhere(&self) -> bool {
+        true
+    }
 }
 
 /// Long enough for anything that is going to happen.
@@ -146,8 +155,21 @@ pub fn subscription(topic: &Topic, member: &str) -> Subscription {
     Subscription::new("group", std::slice::from_ref(topic), member)
 }
 
-pub fn claim(consumer: &dyn Consumer, max: usize) -> Vec<Delivery> {
-    consumer.claim(max, Duration::ZERO).expect("claimed")
+/// Claims what there is.
+pub fn claim(store: &dyn Store, consumer: &dyn Consumer, max: usize) -> Vec<Delivery> {
+    let mut found = consumer.claim(max, store.patience()).expect("claimed");
+    while !store.patience().is_zero() && !found.is_empty() && found.len() < max {
+        let more = consumer.claim(max - found.len(), store.patience() / 10).expect("claimed");
+        if more.is_empty() {
+            break;
+        }
+        found.extend(more);
+    }
+    found
+}
+
+pub fn claim_none(store: &dyn Store, consumer: &dyn Consumer, max: usize) {
+    assert_eq!(consumer.claim(max, store.patience() / 10).expect("claimed"), []);
 }
 
 /// Claims one event, waiting for it.
@@ -177,6 +199,32 @@ pub fn offsets(log: &dyn EventLog, topic: &Topic) -> PartitionOffsets {
 pub fn progress(log: &dyn EventLog, topic: &Topic) -> (Offset, u64) {
     let group = offsets(log, topic).groups.into_iter().find(|group| group.group == "group");
     group.map(|group| (group.committed, group.lag)).expect("the group")
+}
+
+pub fn assert_progress(
+    store: &dyn Store,
+    log: &dyn EventLog,
+    topic: &Topic,
+    expected: (Offset, u64),
+) {
+    assert_soon(store, || progress(log, topic), expected);
+}
+
+pub fn assert_lag(store: &dyn Store, log: &dyn EventLog, topic: &Topic, expected: u64) {
+    assert_soon(store, || progress(log, topic).1, expected);
+}
+
+/// At once, or within the store's patience.
+pub fn assert_soon<T: PartialEq + std::fmt::Debug>(
+    store: &dyn Store,
+    found: impl Fn() -> T,
+    expected: T,
+) {
+    let deadline = Instant::now() + store.patience();
+    while Instant::now() < deadline && found() != expected {
+        std::thread::sleep(SHORT);
+    }
+    assert_eq!(found(), expected);
 }
 
 pub fn fail<T: std::fmt::Debug>(result: Result<T>) -> eventlog::Error {

@@ -1,0 +1,66 @@
+//! What is wrong with the cluster: librdkafka says it over and over in its log, we once in the errors of calls.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::ClientContext;
+
+use crate::{Error, Invalid};
+
+/// The last trouble of all clients of a log, until one of them succeeds.
+#[derive(Default)]
+pub(super) struct Health(Mutex<Option<String>>);
+
+impl Health {
+    pub fn trouble(&self, reason: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+    }
+
+    pub fn well(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What failed, and what librdkafka last said about the cluster.
+    pub fn unavailable(&self, store: &str, what: &str) -> Error {
+        let reason = match self.reason() {
+            Some(reason) => format!("{what}: {reason}"),
+            None => what.to_owned(),
+        };
+        Error::Unavailable { store: store.to_owned(), reason }
+    }
+}
+
+/// The context of clients without callbacks of their own.
+pub(super) struct Quiet(pub Arc<Health>);
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        self.0.trouble(reason);
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// Settings that librdkafka doesn't take.
+pub(super) fn refused_settings(error: KafkaError) -> Error {
+    let reason = match error {
+        KafkaError::ClientConfig(_, description, _, _) => description,
+        KafkaError::ClientCreation(reason) => reason,
+        other => other.to_string(),
+    };
+    Invalid::KafkaSettings(reason).into()
+}
+
+/// Whether the cluster says that there is no such topic, or partition of it.
+pub(super) fn is_unknown(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(code, UnknownPartition | UnknownTopic | UnknownTopicOrPartition)
+}
