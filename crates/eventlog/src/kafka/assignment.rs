@@ -4,6 +4,7 @@
 //! librdkafka, within its limits, and nothing needs to be paused.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub(super) struct Context {
     /// The client that this is the context of.
     pub client: OnceLock<Weak<Client>>,
     queues: Mutex<BTreeMap<Place, PartitionQueue<Context>>>,
+    /// Whether a commit is under way on the thread that waits for them.
+    pub committing: AtomicBool,
 }
 
 impl ClientContext for Context {
@@ -61,7 +64,8 @@ impl ConsumerContext for Context {
 
 impl Context {
     pub fn new(shared: Arc<Shared>) -> Context {
-        Context { shared, client: OnceLock::new(), queues: Mutex::default() }
+        let (client, queues) = (OnceLock::new(), Mutex::default());
+        Context { shared, client, queues, committing: AtomicBool::new(false) }
     }
 
     pub fn place(&self, name: &str, partition: i32) -> Option<Place> {
@@ -145,13 +149,27 @@ impl Context {
         }
         let commit = self.take(&mut self.shared.state(), &places, false);
         lock(&self.queues).retain(|place, _| !places.contains(place));
-        if !lost && commit.count() > 0 {
-            // The next holder begins there. If it fails, it begins with the commit before.
-            if let Err(error) = client.commit(&commit, CommitMode::Sync) {
+        if !lost {
+            self.commit_last(client, &commit);
+        }
+        client.incremental_unassign(list)
+    }
+
+    /// Commits where the next holder of partitions begins. If it fails, that is the commit before.
+    pub fn commit_last(&self, client: &Client, commit: &TopicPartitionList) {
+        // An earlier commit that came later would set the position back.
+        loop {
+            let seen = self.shared.wake.count();
+            if !self.committing.load(Ordering::Acquire) {
+                break;
+            }
+            self.shared.wake.wait(seen, Instant::now() + LOOK_ANYWAY);
+        }
+        if commit.count() > 0 {
+            if let Err(error) = client.commit(commit, CommitMode::Sync) {
                 self.shared.cluster.health.trouble(&error.to_string());
             }
         }
-        client.incremental_unassign(list)
     }
 
     /// Takes partitions out of the member's hands. From here on its claims in them are lost. Answers what to commit.

@@ -5,7 +5,7 @@
 //! session's time. A user who gives no sign of life for the lease, in a process that lives, makes this thread leave the
 //! group until there is one again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{mpsc, Arc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,12 +56,11 @@ fn serve(shared: &Arc<Shared>) -> bool {
     let context = client.context().clone();
     // Only set here, once.
     drop(context.client.set(Arc::downgrade(&client)));
-    let committing = AtomicBool::new(false);
     let over = thread::scope(|scope| {
         let (commits, wanted) = mpsc::channel();
-        let (client, context, committing) = (&client, &context, &committing);
-        scope.spawn(move || commit(shared, client, context, wanted, committing));
-        Session { shared, client, context, commits, committing, subscribed: false }.run()
+        let (client, context) = (&client, &context);
+        scope.spawn(move || commit(shared, client, context, wanted));
+        Session { shared, client, context, commits, subscribed: false }.run()
     });
     context.close();
     over
@@ -74,7 +73,6 @@ fn commit(
     client: &Client,
     context: &Context,
     wanted: mpsc::Receiver<TopicPartitionList>,
-    committing: &AtomicBool,
 ) {
     for list in wanted {
         match client.commit(&list, CommitMode::Sync) {
@@ -89,7 +87,7 @@ fn commit(
                 }
             }
         }
-        committing.store(false, Ordering::Release);
+        context.committing.store(false, Ordering::Release);
         shared.wake.notify();
     }
 }
@@ -99,8 +97,6 @@ struct Session<'a> {
     client: &'a Arc<Client>,
     context: &'a Context,
     commits: mpsc::Sender<TopicPartitionList>,
-    /// Whether one is under way.
-    committing: &'a AtomicBool,
     subscribed: bool,
 }
 
@@ -170,7 +166,7 @@ impl Session<'_> {
 
     /// Begins a commit if there is something to commit and none is under way. Answers whether it did.
     fn commit(&self) -> bool {
-        if self.committing.load(Ordering::Acquire) {
+        if self.context.committing.load(Ordering::Acquire) {
             return false;
         }
         let (mut state, mut commit) = (self.shared.state(), TopicPartitionList::new());
@@ -182,7 +178,7 @@ impl Session<'_> {
         if commit.count() == 0 {
             return false;
         }
-        self.committing.store(true, Ordering::Release);
+        self.context.committing.store(true, Ordering::Release);
         // The receiver lives as long as this sender.
         self.commits.send(commit).is_ok()
     }
@@ -217,11 +213,7 @@ impl Session<'_> {
         let commit = self.context.take(&mut state, &places, given_back);
         drop(state);
         self.shared.changed.notify();
-        if commit.count() > 0 {
-            if let Err(error) = self.client.commit(&commit, CommitMode::Sync) {
-                self.shared.cluster.health.trouble(&error.to_string());
-            }
-        }
+        self.context.commit_last(self.client, &commit);
         self.client.unsubscribe();
         self.subscribed = false;
     }

@@ -5,8 +5,10 @@
 
 use std::env;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use eventlog::{AppendId, Driver, EventLog, Limits};
+use eventlog::{AppendId, Driver, Event, EventLog, Limits, Read, Topic};
 
 /// An application of its own in the cluster.
 pub struct Kafka {
@@ -37,5 +39,34 @@ impl Kafka {
 
     pub fn log(&self, limits: Limits) -> Arc<dyn EventLog> {
         eventlog::open(&self.driver(), limits).expect("opened")
+    }
+}
+
+pub fn orders() -> Topic {
+    Topic::new("orders").expect("a good name")
+}
+
+pub fn number(event: &Event) -> usize {
+    std::str::from_utf8(&event.value).expect("text").parse().expect("a number")
+}
+
+/// Every event of the topic, each partition in order.
+pub fn everything(log: &dyn EventLog, topic: &Topic) -> Vec<Event> {
+    let partitions = log.offsets(topic).expect("offsets").into_iter();
+    let read = |partition| Read { partition, limit: usize::MAX, ..Read::default() };
+    partitions.flat_map(|p| log.read(topic, &read(p.partition)).expect("read")).collect()
+}
+
+/// How many events the group has not finished.
+pub fn lag(log: &dyn EventLog, topic: &Topic) -> u64 {
+    let partitions = log.offsets(topic).expect("offsets");
+    partitions.iter().flat_map(|partition| &partition.groups).map(|group| group.lag).sum()
+}
+
+pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < patience, "{what}: not within {patience:?}");
+        thread::sleep(Duration::from_millis(50));
     }
 }

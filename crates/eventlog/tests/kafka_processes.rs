@@ -1,0 +1,274 @@
+//! Several processes on one Kafka topic, and `kill -9`.
+//!
+//! The processes are this test program again, running only the test `child`, with its role in the environment.
+
+mod kafka_support;
+
+use std::collections::HashMap;
+use std::env;
+use std::io::{self, BufRead, BufReader, Lines, Write};
+use std::process::{self, Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use eventlog::{Append, EventLog, Limits, NewEvent, Outcome, Read, Subscription, Topic};
+use kafka_support::{everything, lag, number, orders, wait_until, Kafka};
+
+const ROLE: &str = "EVENTLOG_TEST_ROLE";
+const APP: &str = "EVENTLOG_TEST_APP";
+const NUMBER: &str = "EVENTLOG_TEST_NUMBER";
+const FIRST: &str = "EVENTLOG_TEST_FIRST";
+/// How many events an appender's every append holds.
+const TOGETHER: usize = 3;
+/// Long enough for a process to be a member with events.
+const LONG: Duration = Duration::from_secs(20);
+
+struct Other {
+    process: Child,
+    said: mpsc::Receiver<usize>,
+}
+
+impl Other {
+    fn start(role: &str, kafka: &Kafka, number: usize, first: usize) -> Other {
+        let mut process = Command::new(env::current_exe().expect("this program"))
+            .args(["--exact", "child", "--nocapture"])
+            .env(ROLE, role)
+            .env(APP, &kafka.app_name)
+            .env(NUMBER, number.to_string())
+            .env(FIRST, first.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("started");
+        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
+        let (send, said) = mpsc::channel();
+        thread::spawn(move || listen(lines, &send));
+        Other { process, said }
+    }
+
+    /// The next number that it said; `None` at its end.
+    fn hear(&mut self) -> Option<usize> {
+        self.said.recv_timeout(LONG).ok()
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("killed");
+        self.process.wait().expect("waited");
+    }
+}
+
+fn listen(lines: Lines<BufReader<ChildStdout>>, send: &mpsc::Sender<usize>) {
+    for line in lines.map_while(Result::ok) {
+        let said = line.strip_prefix("said ").map(|n| n.parse().expect("a number"));
+        if said.is_some_and(|n| send.send(n).is_err()) {
+            return;
+        }
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn say(number: usize) {
+    // In one write, and past the test harness's capture.
+    io::stdout().write_all(format!("said {number}\n").as_bytes()).expect("a listener");
+    io::stdout().flush().expect("a listener");
+}
+
+#[test]
+fn child() {
+    let Ok(role) = env::var(ROLE) else { return };
+    let number = |name| env::var(name).expect("set").parse().expect("a number");
+    let kafka = Kafka { app_name: env::var(APP).expect("set"), partitions: 1 };
+    let log = kafka.log(Limits::default());
+    match role.as_str() {
+        "append" => append(&*log, number(NUMBER), number(FIRST)),
+        "consume" => consume(&*log, number(NUMBER), None),
+        "stumble" => consume(&*log, number(NUMBER), Some(number(FIRST))),
+        "hold" => hold(&*log, number(NUMBER)),
+        role => panic!("no role {role}"),
+    }
+}
+
+/// Appends for ever, and says what was acknowledged.
+fn append(log: &dyn EventLog, me: usize, first: usize) {
+    for n in first.. {
+        let event = |_| NewEvent::new(&orders(), me.to_string(), n.to_string());
+        log.append(Append::new((0..TOGETHER).map(event).collect())).expect("appended");
+        say(n);
+    }
+}
+
+/// Says every event and then finishes it. The deadly one ends the process until it has been tried three times.
+fn consume(log: &dyn EventLog, me: usize, deadly: Option<usize>) {
+    let member = Subscription::new("group", &[orders()], &format!("process {me}"));
+    let member = log.join(member).expect("joined");
+    loop {
+        for delivery in member.claim(4, Duration::from_secs(5)).expect("claimed") {
+            let mut outcome = Outcome::Finished;
+            if deadly == Some(number(&delivery.event)) {
+                if delivery.attempt() < 3 {
+                    thread::sleep(Duration::from_millis(300));
+                    process::abort();
+                }
+                outcome = Outcome::Dead(format!("died {} times", delivery.attempt() - 1));
+            }
+            say(number(&delivery.event));
+            // The time that its function takes.
+            thread::sleep(Duration::from_millis(3));
+            member.settle_one(&delivery.claim, outcome).expect("settled");
+        }
+    }
+}
+
+/// Claims one event and never ends it.
+fn hold(log: &dyn EventLog, me: usize) {
+    let s = Subscription::new("group", &[orders()], &format!("process {me}"));
+    let member = log.join(s).expect("joined");
+    let found = member.claim(1, Duration::from_secs(10)).expect("claimed");
+    say(found.len());
+    loop {
+        member.extend().expect("extended");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Appenders are killed at arbitrary moments and succeeded: what they heard acknowledged is there, once and whole. What
+/// they had sent and not heard of may be there, but not twice.
+#[test]
+fn every_acknowledged_append_survives_kill_9_exactly_once() {
+    let kafka = Kafka::with_partitions(3);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    let mut next: [usize; 3] = [0; 3];
+    let mut unheard = Vec::new();
+    for round in 0..5 {
+        let start = |(me, first): (usize, &usize)| Other::start("append", &kafka, me, *first);
+        let mut others: Vec<Other> = next.iter().enumerate().map(start).collect();
+        // The first acknowledgement shows that it runs; then a moment that differs from round to round.
+        others.iter_mut().for_each(|other| assert!(other.hear().is_some()));
+        thread::sleep(Duration::from_micros(20_000 + 7_919 * round));
+        others.iter_mut().for_each(Other::kill);
+        for (me, other) in others.iter_mut().enumerate() {
+            next[me] += 1;
+            while let Some(acknowledged) = other.hear() {
+                next[me] = acknowledged + 1;
+            }
+            unheard.push((me, next[me]));
+            next[me] += 1;
+        }
+    }
+    let mut found: HashMap<(usize, usize), usize> = HashMap::new();
+    for event in everything(&*log, &orders()) {
+        let me = event.key.parse().expect("a number");
+        *found.entry((me, number(&event))).or_default() += 1;
+    }
+    for (me, next) in next.into_iter().enumerate() {
+        assert!(next > 10, "appender {me} got no further than {next}");
+        for n in 0..next {
+            let count = found.remove(&(me, n)).unwrap_or(0);
+            match unheard.contains(&(me, n)) {
+                true => assert!(count <= TOGETHER, "append {n} of {me}: {count}"),
+                false => assert_eq!(count, TOGETHER, "append {n} of {me}"),
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
+    let kafka = Kafka::with_partitions(1);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
+    let mut holder = Other::start("hold", &kafka, 1, 0);
+    assert_eq!(holder.hear(), Some(1));
+    let mut heir = Other::start("consume", &kafka, 2, 0);
+    // It is a member by then, and may not have the event.
+    assert_eq!(heir.said.recv_timeout(Duration::from_secs(3)).ok(), None);
+    let killed = Instant::now();
+    holder.kill();
+    assert_eq!(heir.hear(), Some(7));
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+}
+
+/// Consumers are killed while they work, and succeeded by others of the same names: every event is handled, in the order
+/// of its key, and those handled twice are few.
+#[test]
+fn killed_consumers_lose_no_event() {
+    let kafka = Kafka::with_partitions(2);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    let total = 400;
+    let event = |n: usize| NewEvent::new(&orders(), (n % 10).to_string(), n.to_string());
+    log.append(Append::new((0..total).map(event).collect())).expect("appended");
+    let mut handled: Vec<usize> = Vec::new();
+    for round in 0..3 {
+        let mut others = [1, 2].map(|me| Other::start("consume", &kafka, me, 0));
+        // The first one that has a partition.
+        wait_until("an event", LONG, || {
+            let heard = others.iter().find_map(|other| other.said.try_recv().ok());
+            handled.extend(heard);
+            heard.is_some()
+        });
+        thread::sleep(Duration::from_micros(5_000 + 3_571 * round));
+        others.iter_mut().for_each(Other::kill);
+        for other in &mut others {
+            while let Some(n) = other.hear() {
+                handled.push(n);
+            }
+        }
+    }
+    let mut last = [1, 2].map(|me| Other::start("consume", &kafka, me, 0));
+    wait_until("no lag", LONG, || lag(&*log, &orders()) == 0);
+    last.iter_mut().for_each(Other::kill);
+    for other in &mut last {
+        while let Some(n) = other.hear() {
+            handled.push(n);
+        }
+    }
+    let mut firsts: HashMap<usize, Vec<usize>> = HashMap::new();
+    for n in &handled {
+        let of_key = firsts.entry(n % 10).or_default();
+        if !of_key.contains(n) {
+            of_key.push(*n);
+        }
+    }
+    assert_eq!(firsts.values().map(Vec::len).sum::<usize>(), total);
+    for (key, numbers) in firsts {
+        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{key}: {numbers:?}");
+    }
+    assert!(handled.len() < 2 * total, "{} times for {total} events", handled.len());
+}
+
+/// An event that kills the process each time: its attempts are counted nevertheless, it becomes a dead letter, and what is
+/// behind it goes on.
+#[test]
+fn an_event_that_kills_its_process_does_not_stop_the_group() {
+    let kafka = Kafka::with_partitions(1);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    let event = |n: usize| NewEvent::new(&orders(), "a", n.to_string());
+    log.append(Append::new((0..3).map(event).collect())).expect("appended");
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let mut other = Other::start("stumble", &kafka, 1, 1);
+        while let Some(n) = other.hear() {
+            heard.push(n);
+            if n == 2 {
+                break;
+            }
+        }
+    }
+    assert_eq!(heard, [0, 1, 2]);
+    let dead = Topic::new("orders.dead").expect("a good name");
+    let letters = log.read(&dead, &Read::default()).expect("read");
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].header(eventlog::dead_header::ERROR), Some("died 2 times"));
+}
