@@ -1,8 +1,8 @@
 //! Appends from many threads to a Kafka topic, and against them Kafka's own producer test with the same acknowledgement,
 //! record size and topic. Prints both, and how long events took to a consumer.
 //!
-//! `SPACER_TEST_KAFKA=HOST:PORT cargo run --release -p eventlog --example kafka_throughput -- JARS [SECONDS]`, where JARS is
-//! the folder of Kafka's jars: `build/services/kafka/jars` after `scripts/services start kafka`.
+//! `SPACER_TEST_KAFKA=HOST:PORT cargo run --release -p eventlog --example kafka_throughput -- JARS [SECONDS [PROPERTY=VALUE...]]`,
+//! where JARS is the folder of Kafka's jars: `build/services/kafka/jars` after `scripts/services start kafka`.
 
 use std::env;
 use std::error::Error;
@@ -25,11 +25,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let jars = args.next().ok_or("JARS is missing")?;
     let time = Duration::from_secs(args.next().map_or(Ok(5), |seconds| seconds.parse())?);
     let brokers = env::var("SPACER_TEST_KAFKA")?;
-    let driver = Driver::Kafka {
-        brokers: vec![brokers.clone()],
-        app_name: "throughput".into(),
-        properties: Vec::new(),
+    let split = |property: String| {
+        let (name, value) = property.split_once('=').ok_or("a property without a value")?;
+        Ok::<_, &str>((name.to_owned(), value.to_owned()))
     };
+    let properties = args.map(split).collect::<Result<Vec<_>, _>>()?;
+    let (brokers_in, app_name) = (vec![brokers.clone()], "throughput".to_owned());
+    let driver = Driver::Kafka { brokers: brokers_in, app_name, properties };
     let log = eventlog::open(&driver, Limits::default())?;
     let topic = Topic::new("load")?;
     log.declare(std::slice::from_ref(&topic))?;

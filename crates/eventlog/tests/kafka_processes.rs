@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventlog::{Append, EventLog, Limits, NewEvent, Outcome, Read, Subscription, Topic};
+use eventlog::{Append, EventLog, Limits, NewEvent, Outcome, Read, Settled, Subscription, Topic};
 use kafka_support::{everything, lag, number, orders, wait_until, Kafka};
 
 const ROLE: &str = "EVENTLOG_TEST_ROLE";
@@ -50,6 +50,12 @@ impl Other {
     /// The next number that it said; `None` at its end.
     fn hear(&mut self) -> Option<usize> {
         self.said.recv_timeout(LONG).ok()
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(status.expect("kill runs").success());
     }
 
     fn kill(&mut self) {
@@ -126,15 +132,28 @@ fn consume(log: &dyn EventLog, me: usize, deadly: Option<usize>) {
     }
 }
 
-/// Claims one event and never ends it.
+/// Claims one event, and ends it only after having been stopped for long: says then whether it was still its own, and that
+/// it is a member again.
 fn hold(log: &dyn EventLog, me: usize) {
     let s = Subscription::new("group", &[orders()], &format!("process {me}"));
     let member = log.join(s).expect("joined");
     let found = member.claim(1, Duration::from_secs(10)).expect("claimed");
     say(found.len());
-    loop {
+    let mut seen = Instant::now();
+    while seen.elapsed() < Duration::from_secs(4) {
+        seen = Instant::now();
         member.extend().expect("extended");
         thread::sleep(Duration::from_millis(100));
+    }
+    // Its client hears from the broker that it was shut out.
+    thread::sleep(Duration::from_secs(2));
+    let settled = member.finish(&found[0].claim).expect("settled");
+    say(if settled == Settled::Lost { 1000 } else { 2000 });
+    loop {
+        for delivery in member.claim(4, Duration::from_secs(1)).expect("claimed") {
+            member.finish(&delivery.claim).expect("finished");
+            say(number(&delivery.event));
+        }
     }
 }
 
@@ -196,6 +215,29 @@ fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
     holder.kill();
     assert_eq!(heir.hear(), Some(7));
     assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+}
+
+/// A process that is stopped is as good as dead, and when it goes on its claims are not its own any more.
+#[test]
+fn what_a_frozen_process_held_is_lost_to_it() {
+    let kafka = Kafka::with_partitions(1);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
+    let mut holder = Other::start("hold", &kafka, 1, 0);
+    assert_eq!(holder.hear(), Some(1));
+    let mut heir = Other::start("consume", &kafka, 2, 0);
+    assert_eq!(heir.said.recv_timeout(Duration::from_secs(2)).ok(), None);
+    let frozen = Instant::now();
+    holder.signal("STOP");
+    assert_eq!(heir.hear(), Some(7));
+    assert!(frozen.elapsed() < Duration::from_secs(10), "{:?}", frozen.elapsed());
+    wait_until("no lag", LONG, || lag(&*log, &orders()) == 0);
+    holder.signal("CONT");
+    assert_eq!(holder.hear(), Some(1000));
+    heir.kill();
+    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "8")])).expect("appended");
+    assert_eq!(holder.hear(), Some(8));
 }
 
 /// Consumers are killed while they work, and succeeded by others of the same names: every event is handled, in the order

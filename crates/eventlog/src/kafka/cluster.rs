@@ -235,8 +235,9 @@ impl Cluster {
     /// The life of the thread that finds out whether the topics of parked appends exist.
     pub fn resolve(&self, desk: &Desk) {
         while !desk.is_closed() {
-            let Some((flight, topics)) = desk.parked() else {
-                thread::park_timeout(Duration::from_millis(100));
+            let seen = desk.parked.count();
+            let Some((flight, topics)) = desk.first_parked() else {
+                desk.parked.wait(seen, Instant::now() + Duration::from_secs(1));
                 continue;
             };
             let found = topics.iter().try_for_each(|topic| {
@@ -245,7 +246,7 @@ impl Cluster {
             match found {
                 Ok(()) => desk.send_parked(topics),
                 Err(error) if error.retry() && flight.is_awaited() => {
-                    thread::park_timeout(Duration::from_millis(50));
+                    thread::sleep(Duration::from_millis(50));
                 }
                 Err(error) => desk.drop_parked(error),
             }

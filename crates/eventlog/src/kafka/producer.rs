@@ -27,7 +27,13 @@ use rdkafka::ClientContext;
 use super::flight::{Answer, Flight, Retry};
 use super::health::{is_unknown, Health};
 use super::settings::Settings;
+use crate::signal::Signal;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
+
+/// Ids of ended appends that are kept at least, within `dedup_window`.
+const REMEMBERED: usize = 100_000;
+/// How large the events on their way may be together: more are refused as if there were too many.
+const QUEUE_BYTES: usize = 256 << 20;
 
 /// What all threads of the producer share.
 pub(super) struct Desk {
@@ -35,6 +41,8 @@ pub(super) struct Desk {
     pub health: Arc<Health>,
     intake: Mutex<Intake>,
     producer: RwLock<Option<Arc<BaseProducer<Context>>>>,
+    /// For the thread that looks at parked appends.
+    pub parked: Signal,
 }
 
 #[derive(Default)]
@@ -44,8 +52,9 @@ struct Intake {
     landed: VecDeque<(Instant, AppendId)>,
     /// Flights by deadline; those that ended since are among them.
     deadlines: VecDeque<(Instant, Arc<Flight>)>,
-    /// Events on their way.
+    /// Events on their way, and their bytes.
     waiting: usize,
+    bytes: usize,
     /// Topics that exist.
     known: HashSet<Topic>,
     /// Appends to topics that may not exist, and those behind them.
@@ -56,11 +65,15 @@ struct Intake {
 /// An append, and which of its events are to be sent.
 type Parked = (Arc<Flight>, Vec<(usize, NewEvent)>);
 
+/// An event that librdkafka didn't take, its size, and why.
+type Failed = (usize, usize, Error);
+
 /// One event of a flight.
 pub(super) struct Passenger {
     flight: Arc<Flight>,
     index: usize,
     topic: Topic,
+    size: usize,
 }
 
 pub(super) struct Context(Arc<Desk>);
@@ -89,14 +102,15 @@ impl ProducerContext for Context {
             },
             Err((error, _)) => Err(self.0.refused(&passenger.topic, error)),
         };
-        self.0.land(&passenger.flight, passenger.index, outcome);
+        self.0.land(&passenger.flight, passenger.index, passenger.size, outcome);
     }
 }
 
 impl Desk {
     pub fn open(settings: Arc<Settings>, health: Arc<Health>) -> Result<Arc<Desk>> {
         let (intake, producer) = (Mutex::default(), RwLock::new(None));
-        let desk = Arc::new(Desk { settings, health, intake, producer });
+        let parked = Signal::default();
+        let desk = Arc::new(Desk { settings, health, intake, producer, parked });
         let producer = desk.new_producer().map_err(super::health::refused_settings)?;
         *desk.producer.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(producer));
         Ok(desk)
@@ -147,9 +161,11 @@ impl Desk {
             drop(intake);
             return done(Err(Error::Closed));
         }
-        let count = append.events.len();
+        let (count, bytes) = (append.events.len(), append.events.iter().map(size).sum::<usize>());
         // An append that is larger than the queue is stored when it is empty, rather than never.
-        let over = intake.waiting > 0 && intake.waiting + count > self.settings.limits.queue;
+        let over = intake.waiting > 0
+            && (intake.waiting + count > self.settings.limits.queue
+                || intake.bytes + bytes > QUEUE_BYTES);
         let (flight, events) = match intake.flights.get(&append.id).cloned() {
             Some(flight) if !flight.is_of(&append.events) => {
                 drop(intake);
@@ -179,6 +195,7 @@ impl Desk {
             }
         };
         intake.waiting += events.len();
+        intake.bytes += events.iter().map(|(_, event)| size(event)).sum::<usize>();
         intake.deadlines.push_back((deadline, flight.clone()));
         let known = events.iter().all(|(_, event)| intake.known.contains(&event.topic));
         // What is behind a parked append of the same topic must not overtake it.
@@ -191,19 +208,22 @@ impl Desk {
             self.land_all(&flight, failed);
         } else {
             intake.parked.push_back((flight, events));
+            drop(intake);
+            self.parked.notify();
         }
     }
 
     /// Queues events in librdkafka. Answers those that it didn't take.
-    fn send(&self, flight: &Arc<Flight>, events: Vec<(usize, NewEvent)>) -> Vec<(usize, Error)> {
+    fn send(&self, flight: &Arc<Flight>, events: Vec<(usize, NewEvent)>) -> Vec<Failed> {
         let mut failed = Vec::new();
         let Some(producer) = self.producer() else {
-            return events.iter().map(|(index, _)| (*index, Error::Closed)).collect();
+            return events.iter().map(|(n, event)| (*n, size(event), Error::Closed)).collect();
         };
         for (index, event) in events {
+            let size = size(&event);
             let NewEvent { topic, key, value, headers } = event;
             let name = self.settings.name(&topic);
-            let passenger = Box::new(Passenger { flight: flight.clone(), index, topic });
+            let passenger = Box::new(Passenger { flight: flight.clone(), index, topic, size });
             let mut record =
                 BaseRecord::with_opaque_to(&name, passenger).key(key.as_str()).payload(&value);
             if !headers.is_empty() {
@@ -224,22 +244,23 @@ impl Desk {
                     .into(),
                     _ => self.unavailable(&format!("topic {topic}: {error}")),
                 };
-                failed.push((index, error));
+                failed.push((index, size, error));
             }
         }
         failed
     }
 
-    fn land_all(&self, flight: &Arc<Flight>, failed: Vec<(usize, Error)>) {
-        for (index, error) in failed {
-            self.land(flight, index, Err(error));
+    fn land_all(&self, flight: &Arc<Flight>, failed: Vec<Failed>) {
+        for (index, size, error) in failed {
+            self.land(flight, index, size, Err(error));
         }
     }
 
-    fn land(&self, flight: &Arc<Flight>, index: usize, outcome: Result<Stored>) {
+    fn land(&self, flight: &Arc<Flight>, index: usize, size: usize, outcome: Result<Stored>) {
         let answer = flight.land(index, outcome);
         let mut intake = self.intake();
         intake.waiting -= 1;
+        intake.bytes -= size;
         if answer.is_some() {
             intake.landed.push_back((Instant::now(), flight.id));
         }
@@ -297,7 +318,7 @@ impl Desk {
     }
 
     /// The next append that is to be looked at, and the topics that it needs.
-    pub fn parked(&self) -> Option<(Arc<Flight>, Vec<Topic>)> {
+    pub fn first_parked(&self) -> Option<(Arc<Flight>, Vec<Topic>)> {
         let intake = self.intake();
         let (flight, events) = intake.parked.front()?;
         let mut topics: Vec<_> = events.iter().map(|(_, event)| event.topic.clone()).collect();
@@ -322,6 +343,7 @@ impl Desk {
         let mut intake = self.intake();
         let Some((flight, events)) = intake.parked.pop_front() else { return };
         intake.waiting -= events.len();
+        intake.bytes -= events.iter().map(|(_, event)| size(event)).sum::<usize>();
         intake.landed.push_back((Instant::now(), flight.id));
         drop(intake);
         flight.abandon(error).tell();
@@ -330,6 +352,7 @@ impl Desk {
     /// Takes nothing more.
     pub fn close(&self) {
         self.intake().closed = true;
+        self.parked.notify();
     }
 
     pub fn is_closed(&self) -> bool {
@@ -339,7 +362,7 @@ impl Desk {
     /// The life of the producer's thread. When the log is closed, it waits for what is on its way and gives up the rest.
     pub fn run(self: Arc<Desk>) {
         while self.turn() {}
-        while self.parked().is_some() {
+        while self.first_parked().is_some() {
             self.drop_parked(Error::Closed);
         }
         let producer = self.producer.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -352,5 +375,7 @@ impl Desk {
     }
 }
 
-/// Ids of ended appends that are kept at least, within `dedup_window`.
-const REMEMBERED: usize = 100_000;
+fn size(event: &NewEvent) -> usize {
+    let headers = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    event.key.len() + event.value.len() + headers
+}

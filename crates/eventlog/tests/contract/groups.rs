@@ -116,8 +116,8 @@ pub fn a_dropped_member_gives_its_claims_back(store: &dyn Store) {
     let (log, orders) = orders(store);
     put_all(&*log, vec![event(&orders, "a", 1), event(&orders, "a", 2)]);
     let first = join(&*log, &orders, "first");
-    let second = join(&*log, &orders, "second");
     assert_eq!(numbers(&claim(store, &*first, 1)), [1]);
+    let second = join(&*log, &orders, "second");
     claim_none(store, &*second, 1);
     drop(first);
     let found = claim_one(&*second);

@@ -33,8 +33,8 @@ pub fn the_end_of_an_event_frees_the_next_of_its_key_elsewhere(store: &dyn Store
     let (log, orders) = orders(store);
     put_all(&*log, vec![event(&orders, "a", 1), event(&orders, "a", 2)]);
     let (here, other) = (join(&*log, &orders, "here"), store.open());
-    let there = join(&*other, &orders, "there");
     let found = claim(store, &*here, 1);
+    let there = join(&*other, &orders, "there");
     thread::scope(|scope| {
         let waiter = scope.spawn(|| there.claim(1, LONG).expect("claimed"));
         thread::sleep(SHORT);
