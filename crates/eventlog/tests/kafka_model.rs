@@ -174,6 +174,60 @@ fn a_store_that_is_away_is_unavailable_and_never_hangs() {
     assert!(matches!(read, Error::Unavailable { .. }), "{read}");
     let joined = log.join(Subscription::new("group", &[orders()], "m")).err().expect("an error");
     assert!(matches!(joined, Error::Unavailable { .. }), "{joined}");
+    assert!(joined.to_string().contains("Connection refused"), "{joined}");
+    let begun = Instant::now();
+    drop(log);
+    assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+}
+
+/// The largest event is stored, handed out, and dies with a long error; an append larger than the queue finds it empty.
+#[test]
+fn large_events_and_large_appends_go_through() {
+    let kafka = Kafka::with_partitions(1);
+    let limits = Limits { queue: 10, ..Limits::default() };
+    let log = kafka.log(limits.clone());
+    log.declare(&[orders()]).expect("declared");
+    let many = (1..=25).map(|n| NewEvent::new(&orders(), "many", n.to_string())).collect();
+    assert_eq!(log.append(Append::new(many)).expect("appended").len(), 25);
+    let value = format!("\"{}\"", "x".repeat(limits.event_size - 5));
+    for _ in 0..6 {
+        let event = NewEvent::new(&orders(), "big", value.as_bytes());
+        log.append(Append::new(vec![event])).expect("appended");
+    }
+    let member = log.join(Subscription::new("group", &[orders()], "m")).expect("joined");
+    let mut large = 0;
+    wait_until("six large events", LONG, || {
+        for delivery in member.claim(10, Duration::from_millis(500)).expect("claimed") {
+            let dead = delivery.event.key == "big";
+            large += usize::from(dead && delivery.event.value == value.as_bytes());
+            let error = "e".repeat(100_000);
+            let outcome = if dead { Outcome::Dead(error) } else { Outcome::Finished };
+            assert_eq!(member.settle_one(&delivery.claim, outcome), Ok(Settled::Done));
+        }
+        large == 6
+    });
+    let letters = everything(&*log, &Topic::new("orders.dead").expect("a good name"));
+    assert!(letters.iter().all(|letter| letter.value == value.as_bytes()));
+    assert_eq!(letters.len(), 6);
+}
+
+#[test]
+fn encryption_passwords_and_compression_are_built_in() {
+    for properties in [
+        [("security.protocol", "sasl_ssl"), ("sasl.mechanism", "SCRAM-SHA-512")],
+        [("security.protocol", "ssl"), ("compression.type", "zstd")],
+        [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "PLAIN")],
+    ] {
+        let user = [("sasl.username", "u"), ("sasl.password", "p")];
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let driver = Driver::Kafka {
+            brokers: vec!["127.0.0.1:1".into()],
+            app_name: String::new(),
+            properties: properties.into_iter().chain(user).map(own).collect(),
+        };
+        let limits = Limits { append_timeout: Duration::from_millis(10), ..Limits::default() };
+        drop(eventlog::open(&driver, limits).expect("opened"));
+    }
 }
 
 #[test]

@@ -12,7 +12,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventlog::{Append, Error, EventLog, Limits, NewEvent, Outcome, Settled, Stored, Subscription};
+use eventlog::{
+    Append, Error, EventLog, Limits, NewEvent, Outcome, Read, Settled, Stored, Subscription,
+};
 use kafka_support::{everything, lag, number, orders, wait_until, Kafka};
 
 const LONG: Duration = Duration::from_secs(40);
@@ -86,7 +88,7 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
         let firsts: Vec<usize> = handled.into_iter().filter(|n| seen.insert(*n)).collect();
         assert_eq!(firsts, all, "handled of appender {me}");
     }
-    an_append_during_an_outage_is_stored_once_by_its_retry(log);
+    an_append_during_an_outage_is_stored_once_by_its_retry(log, &kafka);
 }
 
 /// Appends one event after the other, each until it is acknowledged.
@@ -138,7 +140,19 @@ fn consume_until(
     }
 }
 
-fn an_append_during_an_outage_is_stored_once_by_its_retry(log: &dyn EventLog) {
+/// And whoever leaves meanwhile isn't held.
+fn an_append_during_an_outage_is_stored_once_by_its_retry(log: &dyn EventLog, kafka: &Kafka) {
+    let other = kafka.log(Limits { append_timeout: Duration::from_secs(1), ..Limits::default() });
+    let member = other.join(Subscription::new("late", &[orders()], "m")).expect("joined");
+    let mut found = Vec::new();
+    wait_until("an event", LONG, || {
+        found = member.claim(1, Duration::from_secs(1)).expect("claimed");
+        !found.is_empty()
+    });
+    assert_eq!(
+        other.read(&orders(), &Read { limit: 1, ..Read::default() }).map(|e| e.len()),
+        Ok(1)
+    );
     let events = (0..3).map(|n| NewEvent::new(&orders(), format!("late {n}"), "1")).collect();
     let late = Append::new(events);
     services("stop");
@@ -146,6 +160,12 @@ fn an_append_during_an_outage_is_stored_once_by_its_retry(log: &dyn EventLog) {
         let error = log.append(late.clone()).expect_err("an error");
         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
     }
+    assert_eq!(member.finish(&found[0].claim), Ok(Settled::Done));
+    let begun = Instant::now();
+    // It may not be able to tell the group.
+    drop(member.leave());
+    drop(other);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     services("start");
     let mut stored: Vec<Stored> = Vec::new();
     wait_until("the broker's return", LONG, || {

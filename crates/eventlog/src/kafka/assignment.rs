@@ -43,8 +43,8 @@ pub(super) struct Context {
 impl ClientContext for Context {
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.shared.cluster.health.trouble(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.shared.cluster.health.complaint(&error, reason);
     }
 }
 

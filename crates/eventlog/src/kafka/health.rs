@@ -18,6 +18,14 @@ impl Health {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 
+    /// What a client says of itself. That all brokers are down says less than why the last one is.
+    pub fn complaint(&self, error: &KafkaError, reason: &str) {
+        let all = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        if !all || self.reason().is_none() {
+            self.trouble(reason);
+        }
+    }
+
     pub fn well(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -42,8 +50,8 @@ pub(super) struct Quiet(pub Arc<Health>);
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.0.trouble(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.complaint(&error, reason);
     }
 }
 

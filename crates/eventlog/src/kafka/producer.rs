@@ -81,8 +81,8 @@ pub(super) struct Context(Arc<Desk>);
 impl ClientContext for Context {
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.0.health.trouble(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.health.complaint(&error, reason);
     }
 }
 
@@ -273,7 +273,7 @@ impl Desk {
     /// Calls back for what happened, and does what is due. Answers `false` when the log was closed.
     pub fn turn(self: &Arc<Desk>) -> bool {
         let Some(producer) = self.producer() else { return false };
-        producer.poll(Duration::from_millis(20));
+        producer.poll(Duration::from_millis(50));
         if let Some((_, reason)) = producer.client().fatal_error() {
             // It can't be used any more; what it had in hand fails, and the next one begins with a clean state.
             self.health.trouble(&reason);

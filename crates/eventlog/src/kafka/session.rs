@@ -153,7 +153,7 @@ impl Session<'_> {
                     }
                 }
                 Some(Err(error)) => {
-                    self.shared.cluster.health.trouble(&error.to_string());
+                    self.shared.cluster.health.complaint(&error, &error.to_string());
                     let code = error.rdkafka_error_code();
                     if matches!(code, Some(RDKafkaErrorCode::AllBrokersDown)) {
                         self.shared.state().down = true;

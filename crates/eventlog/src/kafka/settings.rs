@@ -138,7 +138,7 @@ impl Settings {
     /// The producer: idempotent, so that a record that was sent again because its answer got lost is stored once.
     pub fn producer(&self) -> ClientConfig {
         let milliseconds = self.limits.dedup_window.as_millis().clamp(1, i32::MAX as u128);
-        let (record, queue) = (self.record_size(), self.limits.queue.clamp(1, 10_000_000));
+        let record = self.record_size();
         // Appends of one moment share a request, which saves the broker more than it costs them.
         let mut config = self.client(&[("linger.ms", "1"), ("partitioner", "consistent")]);
         config
@@ -146,7 +146,8 @@ impl Settings {
             .set("acks", "all")
             .set("message.timeout.ms", milliseconds.to_string())
             .set("message.max.bytes", record.clamp(1_000_000, 1_000_000_000).to_string())
-            .set("queue.buffering.max.messages", queue.to_string())
+            // The bounds are ours: an append is taken whole or not at all.
+            .set("queue.buffering.max.messages", "10000000")
             .set("queue.buffering.max.kbytes", "2097151");
         config
     }
