@@ -31,7 +31,7 @@ use crate::signal::Signal;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
 
 /// Ids of ended appends that are kept at least, within `dedup_window`.
-const REMEMBERED: usize = 100_000;
+const REMEMBERED: usize = 10_000;
 /// How large the events on their way may be together: more are refused as if there were too many.
 const QUEUE_BYTES: usize = 256 << 20;
 

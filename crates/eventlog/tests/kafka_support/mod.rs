@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventlog::{AppendId, Driver, Event, EventLog, Limits, Read, Topic};
+use eventlog::{AppendId, Driver, Event, EventLog, Limits, PartitionOffsets, Read, Topic};
 
 /// An application of its own in the cluster.
 pub struct Kafka {
@@ -57,10 +57,15 @@ pub fn everything(log: &dyn EventLog, topic: &Topic) -> Vec<Event> {
     partitions.flat_map(|p| log.read(topic, &read(p.partition)).expect("read")).collect()
 }
 
-/// How many events the group has not finished.
+/// How many events the topic's only group has not finished; a great many while the cluster doesn't know.
 pub fn lag(log: &dyn EventLog, topic: &Topic) -> u64 {
-    let partitions = log.offsets(topic).expect("offsets");
-    partitions.iter().flat_map(|partition| &partition.groups).map(|group| group.lag).sum()
+    let unknown = u64::from(u32::MAX);
+    let partitions = log.offsets(topic).unwrap_or_default();
+    let lag = |partition: &PartitionOffsets| partition.groups.first().map(|group| group.lag);
+    match partitions.is_empty() {
+        true => unknown,
+        false => partitions.iter().map(|partition| lag(partition).unwrap_or(unknown)).sum(),
+    }
 }
 
 pub fn wait_until(what: &str, patience: Duration, mut done: impl FnMut() -> bool) {
