@@ -4,11 +4,16 @@
 #![allow(dead_code)]
 
 use std::env;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use eventlog::{AppendId, Driver, Event, EventLog, Limits, PartitionOffsets, Read, Topic};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::ClientConfig;
 
 /// An application of its own in the cluster.
 pub struct Kafka {
@@ -39,6 +44,30 @@ impl Kafka {
 
     pub fn log(&self, limits: Limits) -> Arc<dyn EventLog> {
         eventlog::open(&self.driver(), limits).expect("opened")
+    }
+}
+
+/// Removes what it made, or the broker would need longer to start each time. A broker that is away keeps
+/// its topics.
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        // A test that fails for want of it has said so.
+        let Ok(brokers) = env::var("SPACER_TEST_KAFKA") else { return };
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers);
+        let Ok(admin) = config.create::<AdminClient<_>>() else { return };
+        let Ok(metadata) = admin.inner().fetch_metadata(None, Duration::from_secs(5)) else {
+            return;
+        };
+        let prefix = format!("{}_", self.app_name);
+        let names = metadata.topics().iter().map(|topic| topic.name());
+        let own: Vec<&str> = names.filter(|name| name.starts_with(&prefix)).collect();
+        let mut deleted = pin!(admin.delete_topics(&own, &AdminOptions::new()));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut context = Context::from_waker(Waker::noop());
+        while deleted.as_mut().poll(&mut context).is_pending() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
