@@ -1,7 +1,7 @@
 //! The contract, for the driver `kafka`, against the broker of `scripts/services start kafka`.
 //!
 //! Each test has an application name and a prefix of group names of its own. The contract's topics have one partition, as
-//! it looks at partition 0 only; `kafka_partitions` has more.
+//! it looks at partition 0 only; `kafka_model` has more.
 
 mod contract;
 mod kafka_support;
