@@ -83,11 +83,23 @@ pub enum Invalid {
     KafkaSettings(String),
 
     #[error("event log {store} refuses topic {topic:?}: {reason}")]
-    Refused { store: String, topic: String, reason: String },
+    RefusedTopic { store: String, topic: String, reason: String },
 
     #[error("event log {store} has layout {found}, this program knows layouts up to {known}")]
     NewerLayout { store: String, found: i64, known: i64 },
 
     #[error("{store} is a database of another program")]
     ForeignStore { store: String },
+
+    #[error("connection string of a PostgreSQL event log: {0}")]
+    Conninfo(String),
+
+    #[error("event log {store} can't be used: {reason}")]
+    UnfitStore { store: String, reason: String },
+
+    #[error("event log {store} refused the event: {reason}")]
+    Refused { store: String, reason: String },
+
+    #[error("key {key:?} in topic {topic:?} holds a NUL character, which PostgreSQL can't store")]
+    KeyNul { topic: String, key: String },
 }

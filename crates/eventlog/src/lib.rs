@@ -18,7 +18,7 @@
 //! ```
 //!
 //! `log` and `consumer` are the two traits that a driver implements, `model` the values they exchange, `limits` what is
-//! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, `sqlite` and `kafka`.
+//! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, `sqlite`, `postgres` and `kafka`.
 //! Nothing here knows nginx or Lua.
 
 mod consumer;
@@ -29,6 +29,7 @@ mod limits;
 mod log;
 mod memory;
 mod model;
+mod postgres;
 mod signal;
 mod sqlite;
 
@@ -56,6 +57,9 @@ pub enum Driver {
     /// properties are librdkafka's, for TLS, SASL and tuning, and two more: `num.partitions` of the topics that are
     /// declared (default 12), and `group.id.prefix`, which goes before the names of groups.
     Kafka { brokers: Vec<String>, app_name: String, properties: Vec<(String, String)> },
+    /// A PostgreSQL database, version 12 or newer, named by libpq's key words or URL. `sslmode` may be `disable`,
+    /// `prefer` (the default) or `require`; as with libpq, none of them checks the server's certificate.
+    Postgres { conninfo: String },
 }
 
 /// Opens a log. Open it after `fork`: neither threads nor SQLite's locks survive one.
@@ -66,5 +70,6 @@ pub fn open(driver: &Driver, limits: Limits) -> Result<Arc<dyn EventLog>> {
         Driver::Kafka { brokers, app_name, properties } => {
             Arc::new(kafka::KafkaLog::open(brokers, app_name, properties, limits)?)
         }
+        Driver::Postgres { conninfo } => Arc::new(postgres::PostgresLog::open(conninfo, limits)?),
     })
 }

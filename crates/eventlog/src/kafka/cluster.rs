@@ -193,7 +193,7 @@ impl Cluster {
             return Err(match unsure {
                 true => self.health.unavailable(&store, &format!("making topic {topic}: {code}")),
                 // "a.b" and "a_b" have the same name in Kafka's metrics, which makes it refuse the second.
-                false => Invalid::Refused { store, topic, reason: code.to_string() }.into(),
+                false => Invalid::RefusedTopic { store, topic, reason: code.to_string() }.into(),
             });
         }
         wanted.iter().try_for_each(|topic| self.wait_for(topic))

@@ -142,7 +142,7 @@ impl Desk {
             Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
                 let (topic, store) = (topic.to_string(), self.settings.store.clone());
                 let reason = "an event is larger than max.message.bytes of the topic".into();
-                Invalid::Refused { store, topic, reason }.into()
+                Invalid::RefusedTopic { store, topic, reason }.into()
             }
             Some(RDKafkaErrorCode::QueueFull) => self.full(self.intake().waiting),
             _ => self.unavailable(&format!("an event of topic {topic} was not stored ({error})")),
@@ -236,7 +236,7 @@ impl Desk {
                 let topic = &record.delivery_opaque.topic;
                 let error = match error.rdkafka_error_code() {
                     Some(RDKafkaErrorCode::QueueFull) => self.full(self.settings.limits.queue),
-                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => Invalid::Refused {
+                    Some(RDKafkaErrorCode::MessageSizeTooLarge) => Invalid::RefusedTopic {
                         store: self.settings.store.clone(),
                         topic: topic.to_string(),
                         reason: "an event is larger than message.max.bytes".into(),

@@ -1,0 +1,209 @@
+//! Appends: one transaction for all that wait, which stores each once, however often it comes with the same id.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::connection::{column, lock, Database, Failure};
+use super::listen;
+use super::session::{End, Lock, Session};
+use super::{events, topic::TopicInfo};
+use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
+
+/// Ids beyond the window are removed in portions, so that no append has to wait for many.
+const FORGET_AT_ONCE: i64 = 5000;
+
+/// Whom an append's outcome is told, once: by the writer, or at its deadline by the clock.
+pub(super) struct Answer(Mutex<Option<Done>>);
+
+impl Answer {
+    pub fn new(done: Done) -> Arc<Answer> {
+        Arc::new(Answer(Mutex::new(Some(done))))
+    }
+
+    pub fn give(&self, outcome: Result<Vec<Stored>>) {
+        // Not in the call: `done` may take its time, or drop the log.
+        let done = lock(&self.0).take();
+        if let Some(done) = done {
+            done(outcome);
+        }
+    }
+
+    pub fn is_given(&self) -> bool {
+        lock(&self.0).is_none()
+    }
+}
+
+pub(super) struct Job {
+    pub append: Append,
+    pub answer: Arc<Answer>,
+    pub deadline: Instant,
+    pub bytes: usize,
+}
+
+impl Job {
+    pub fn new(append: Append, patience: Duration, done: Done) -> Job {
+        let size = |event: &NewEvent| {
+            let headers = event.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
+            event.key.len() + event.value.len() + headers
+        };
+        let bytes = append.events.iter().map(size).sum();
+        let deadline = Instant::now() + patience;
+        Job { append, answer: Answer::new(done), deadline, bytes }
+    }
+}
+
+/// What became of a transaction of appends.
+pub(super) enum Outcome {
+    /// Where each was stored.
+    Stored(Vec<Vec<Stored>>),
+    /// Some were stored before: nothing was done.
+    Repeated,
+}
+
+/// Refuses what PostgreSQL can't store.
+pub(super) fn check(append: &Append) -> Result<()> {
+    match append.events.iter().find(|event| event.key.contains('\0')) {
+        None => Ok(()),
+        Some(NewEvent { topic, key, .. }) => {
+            Err(Invalid::KeyNul { topic: topic.to_string(), key: key.clone() }.into())
+        }
+    }
+}
+
+/// Answers the appends to topics that aren't there, and finds those of the others.
+pub(super) fn resolve(
+    database: &Database,
+    session: &mut Session,
+    jobs: &mut Vec<Job>,
+) -> Result<BTreeMap<Topic, Arc<TopicInfo>>, Failure> {
+    let mut topics = BTreeMap::new();
+    let mut undeclared: BTreeMap<Topic, Error> = BTreeMap::new();
+    for event in jobs.iter().flat_map(|job| &job.append.events) {
+        if topics.contains_key(&event.topic) || undeclared.contains_key(&event.topic) {
+            continue;
+        }
+        match database.topic(session, &event.topic) {
+            Ok(info) => drop(topics.insert(event.topic.clone(), info)),
+            Err(Failure::Error(error)) => drop(undeclared.insert(event.topic.clone(), error)),
+            Err(failure) => return Err(failure),
+        }
+    }
+    if !undeclared.is_empty() {
+        jobs.retain(|job| {
+            let error = job.append.events.iter().find_map(|event| undeclared.get(&event.topic));
+            if let Some(error) = error {
+                job.answer.give(Err(error.clone()));
+            }
+            error.is_none()
+        });
+    }
+    Ok(topics)
+}
+
+/// Stores all the jobs, whose ids differ, in one transaction.
+pub(super) fn store(
+    session: &mut Session,
+    topics: &BTreeMap<Topic, Arc<TopicInfo>>,
+    jobs: &[Job],
+    log: &str,
+) -> Result<Outcome, Failure> {
+    // Which job each event is of, by topic.
+    let mut by_topic: BTreeMap<&Topic, Vec<(usize, &NewEvent)>> = BTreeMap::new();
+    for (number, job) in jobs.iter().enumerate() {
+        for event in &job.append.events {
+            by_topic.entry(&event.topic).or_default().push((number, event));
+        }
+    }
+    let mut locks: Vec<i32> =
+        by_topic.keys().filter_map(|topic| topics.get(topic)).map(|info| info.id).collect();
+    locks.sort_unstable();
+    let locks: Vec<Lock> = locks.into_iter().map(Lock::Topic).collect();
+    session.transaction(&locks, |session| {
+        let mut offsets: BTreeMap<&Topic, std::vec::IntoIter<u64>> = BTreeMap::new();
+        for (topic, events) in &by_topic {
+            let Some(info) = topics.get(topic) else { return Err(topic.undeclared().into()) };
+            let events: Vec<&NewEvent> = events.iter().map(|(_, event)| *event).collect();
+            let found = events::insert(session, info, topic, &events)?;
+            offsets.insert(topic, found.into_iter());
+        }
+        let mut stored = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let mut next =
+                |event: &NewEvent| offsets.get_mut(&event.topic).and_then(Iterator::next);
+            let at: Option<Vec<Stored>> = job
+                .append
+                .events
+                .iter()
+                .map(|event| next(event).map(|offset| Stored { partition: 0, offset }))
+                .collect();
+            let missing = || Failure::Value("an insert answered too few offsets".into());
+            stored.push(at.ok_or_else(missing)?);
+        }
+        Ok(match remember(session, jobs, &stored)? {
+            true => (Outcome::Stored(stored), End::Durable(listen::wake_others(log))),
+            false => (Outcome::Repeated, End::Rollback),
+        })
+    })
+}
+
+/// Notes where the appends were stored; false if one of them was there. One that another connection is storing at this
+/// moment is waited for.
+fn remember(session: &mut Session, jobs: &[Job], stored: &[Vec<Stored>]) -> Result<bool, Failure> {
+    let ids: Vec<&[u8]> = jobs.iter().map(|job| &job.append.id.0[..]).collect();
+    let places: Vec<String> = jobs
+        .iter()
+        .zip(stored)
+        .map(|(job, stored)| {
+            let topics = job.append.events.iter().map(|event| event.topic.as_str());
+            let places: Vec<(&str, u64)> = topics.zip(stored.iter().map(|at| at.offset)).collect();
+            // Strings and numbers always have a JSON form.
+            serde_json::to_string(&places).unwrap_or_default()
+        })
+        .collect();
+    // In the order of the ids, so that two writers with the same ones wait for each other in one direction only.
+    let sql = "INSERT INTO appends (id, stored)
+               SELECT id, stored FROM unnest($1::bytea[], $2::text[]) AS a (id, stored) ORDER BY id
+               ON CONFLICT (id) DO NOTHING";
+    Ok(session.execute(sql, &[&ids, &places])? as usize == jobs.len())
+}
+
+/// Answers the jobs that were stored before, and leaves the others.
+pub(super) fn answer_repeated(session: &mut Session, jobs: &mut Vec<Job>) -> Result<(), Failure> {
+    let ids: Vec<&[u8]> = jobs.iter().map(|job| &job.append.id.0[..]).collect();
+    let sql = "SELECT id, stored FROM appends WHERE id = ANY($1)";
+    let mut found: BTreeMap<Vec<u8>, Vec<(String, u64)>> = BTreeMap::new();
+    for row in session.query(sql, &[&ids])? {
+        let places = serde_json::from_str(column(&row, 1)?)
+            .map_err(|error| Failure::Value(format!("appends.stored: {error}")))?;
+        found.insert(column(&row, 0)?, places);
+    }
+    jobs.retain(|job| {
+        let Some(places) = found.get(&job.append.id.0[..]) else { return true };
+        job.answer.give(earlier(&job.append, places));
+        false
+    });
+    Ok(())
+}
+
+fn earlier(append: &Append, places: &[(String, u64)]) -> Result<Vec<Stored>> {
+    let topics = append.events.iter().map(|event| event.topic.as_str());
+    if !topics.eq(places.iter().map(|(topic, _)| topic.as_str())) {
+        return Err(reused(append.id));
+    }
+    Ok(places.iter().map(|(_, offset)| Stored { partition: 0, offset: *offset }).collect())
+}
+
+fn reused(id: AppendId) -> Error {
+    Invalid::AppendIdReused(id.to_string()).into()
+}
+
+/// Removes some of the ids that are out of the window. Answers whether more may be left.
+pub(super) fn forget(session: &mut Session, window: Duration) -> Result<bool, Failure> {
+    let sql = "DELETE FROM appends WHERE id = ANY (ARRAY(
+                 SELECT id FROM appends
+                 WHERE created_at < clock_timestamp() - $1 * interval '1 millisecond'
+                 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    let removed = session.execute(sql, &[&(window.as_millis() as f64), &FORGET_AT_ONCE])?;
+    Ok(removed as i64 == FORGET_AT_ONCE)
+}

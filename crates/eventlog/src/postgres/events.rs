@@ -1,0 +1,217 @@
+//! Events in their tables: storing, finding, reading, never past an undecided offset.
+
+use std::time::SystemTime;
+
+use postgres::Row;
+
+use super::connection::{column, Failure};
+use super::session::Session;
+use super::topic::{topic_failure, TopicInfo};
+use crate::{Event, Headers, NewEvent, Offset, Read, Start, Timestamp, Topic};
+
+/// Offsets begin here.
+pub(super) const FIRST: Offset = 1;
+
+/// Stores events of one topic, whose lock is held, and answers their offsets.
+pub(super) fn insert(
+    session: &mut Session,
+    info: &TopicInfo,
+    topic: &Topic,
+    events: &[&NewEvent],
+) -> Result<Vec<Offset>, Failure> {
+    // A clock that was set back must not put times out of order: replay finds events by time.
+    let sql = format!(
+        "WITH t AS (SELECT greatest(clock_timestamp(),
+           (SELECT created_at FROM {table} ORDER BY msg_offset DESC LIMIT 1)) AS now)
+         INSERT INTO {table} (key, value, created_at, headers)
+         SELECT e.key, e.value, t.now, e.headers
+         FROM t, unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
+           AS e (key, value, headers, number) ORDER BY e.number
+         RETURNING msg_offset",
+        table = info.table
+    );
+    let keys: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
+    let text = |event: &&NewEvent| {
+        // The limits have seen to it that this is JSON.
+        std::str::from_utf8(&event.value)
+            .map_err(|error| Failure::Value(error.to_string()))
+            .map(str::to_owned)
+    };
+    let values: Vec<String> = events.iter().map(text).collect::<Result<_, _>>()?;
+    let headers = |event: &&NewEvent| match event.headers.is_empty() {
+        true => None,
+        // Strings always have a JSON form.
+        false => Some(serde_json::to_string(&event.headers).unwrap_or_default()),
+    };
+    let headers: Vec<Option<String>> = events.iter().map(headers).collect();
+    let rows = session
+        .query(&sql, &[&keys, &values, &headers])
+        .map_err(|error| topic_failure(error, topic))?;
+    let mut offsets: Vec<Offset> = rows
+        .iter()
+        .map(|row| Ok(column::<i64>(row, 0)? as Offset))
+        .collect::<Result<_, Failure>>()?;
+    // Numbers are taken in the order of the rows, whatever the order in which they are answered.
+    offsets.sort_unstable();
+    Ok(offsets)
+}
+
+/// The columns that [`event`] reads, in its order.
+const COLUMNS: &str = "msg_offset, key, value, created_at, headers";
+
+fn event(topic: &Topic, row: &Row) -> Result<Event, Failure> {
+    let headers: Option<&str> = column(row, 4)?;
+    let headers = headers.map(serde_json::from_str::<Headers>).transpose();
+    let headers = headers.map_err(|error| Failure::Value(format!("headers: {error}")))?;
+    Ok(Event {
+        topic: topic.clone(),
+        partition: 0,
+        offset: column::<i64>(row, 0)? as Offset,
+        key: column(row, 1)?,
+        value: column::<&str>(row, 2)?.as_bytes().to_vec(),
+        time: column::<SystemTime>(row, 3)?.into(),
+        headers: headers.unwrap_or_default(),
+    })
+}
+
+pub(super) fn read(
+    session: &mut Session,
+    info: &TopicInfo,
+    topic: &Topic,
+    read: &Read,
+) -> Result<Vec<Event>, Failure> {
+    let limit = i64::try_from(read.limit).unwrap_or(i64::MAX);
+    let from = sql_offset(read.from);
+    // From where all is decided, a range of all keys shows its gaps itself.
+    if read.key.is_none() && read.from <= info.decided() {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {} WHERE msg_offset >= $1 ORDER BY msg_offset LIMIT $2",
+            info.table
+        );
+        for _ in 0..2 {
+            let decided = info.decided();
+            let rows = session
+                .query(&sql, &[&from, &limit])
+                .map_err(|error| topic_failure(error, topic))?;
+            let mut events: Vec<Event> =
+                rows.iter().map(|row| event(topic, row)).collect::<Result<_, _>>()?;
+            let end = info.learn(decided, events.iter().map(|event| event.offset));
+            let all = events.len();
+            events.retain(|event| event.offset < end);
+            if events.len() == all || !info.look(session)? {
+                return Ok(events);
+            }
+        }
+    }
+    let end = sql_offset(info.reach(session)?);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {} WHERE {} msg_offset >= $1 AND msg_offset < $4
+         ORDER BY msg_offset LIMIT $2",
+        info.table,
+        match read.key {
+            Some(_) => "hashtextextended(key, 0) = hashtextextended($3, 0) AND key = $3 AND",
+            None => "$3::text IS NULL AND",
+        }
+    );
+    let rows = session
+        .query(&sql, &[&from, &limit, &read.key, &end])
+        .map_err(|error| topic_failure(error, topic))?;
+    rows.iter().map(|row| event(topic, row)).collect()
+}
+
+/// The events of these offsets that are there, in order.
+pub(super) fn get(
+    session: &mut Session,
+    info: &TopicInfo,
+    topic: &Topic,
+    offsets: &[i64],
+) -> Result<Vec<Event>, Failure> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {} WHERE msg_offset = ANY($1) ORDER BY msg_offset",
+        info.table
+    );
+    let rows = session.query(&sql, &[&offsets]).map_err(|error| topic_failure(error, topic))?;
+    rows.iter().map(|row| event(topic, row)).collect()
+}
+
+pub(super) fn last(
+    session: &mut Session,
+    info: &TopicInfo,
+    topic: &Topic,
+    key: &str,
+) -> Result<Option<Event>, Failure> {
+    let end = sql_offset(info.reach(session)?);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {} WHERE hashtextextended(key, 0) = hashtextextended($1, 0)
+           AND key = $1 AND msg_offset < $2 ORDER BY msg_offset DESC LIMIT 1",
+        info.table
+    );
+    let row =
+        session.query_opt(&sql, &[&key, &end]).map_err(|error| topic_failure(error, topic))?;
+    row.map(|row| event(topic, &row)).transpose()
+}
+
+/// The first offset that is left, and the next one to be given as far as that is decided.
+pub(super) fn extent(session: &mut Session, info: &TopicInfo) -> Result<(Offset, Offset), Failure> {
+    let end = info.reach(session)?;
+    let sql = format!(
+        "SELECT min(msg_offset), max(msg_offset) FROM {} WHERE msg_offset < $1",
+        info.table
+    );
+    let row = session.query_one(&sql, &[&sql_offset(end)])?;
+    let (first, last): (Option<i64>, Option<i64>) = (column(&row, 0)?, column(&row, 1)?);
+    // Without a row, the sequence knows what was given.
+    let next = match last {
+        Some(last) => last as Offset + 1,
+        None => {
+            info.look(session)?;
+            info.decided().max(end)
+        }
+    };
+    Ok((first.map_or(next, |first| first as Offset), next))
+}
+
+/// The first offset stored at `time` or later, found by halving. The log's own times don't decrease; those of other
+/// programs' rows are when their transaction began.
+pub(super) fn offset_at(
+    session: &mut Session,
+    info: &TopicInfo,
+    time: Timestamp,
+) -> Result<Offset, Failure> {
+    let (mut low, mut high) = extent(session, info)?;
+    let sql = format!(
+        "SELECT msg_offset, created_at FROM {} WHERE msg_offset >= $1 ORDER BY msg_offset LIMIT 1",
+        info.table
+    );
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let (mut found, mut at) = (high, Timestamp(u64::MAX));
+        if let Some(row) = session.query_opt(&sql, &[&sql_offset(middle)])? {
+            found = column::<i64>(&row, 0)? as Offset;
+            at = column::<SystemTime>(&row, 1)?.into();
+        }
+        match found < high && at < time {
+            true => low = found + 1,
+            false => high = middle,
+        }
+    }
+    Ok(low)
+}
+
+/// Where a group begins that has no position.
+pub(super) fn start(
+    session: &mut Session,
+    info: &TopicInfo,
+    start: Start,
+) -> Result<Offset, Failure> {
+    match start {
+        Start::Earliest => Ok(FIRST),
+        Start::Latest => Ok(extent(session, info)?.1),
+        Start::Offset(offset) => Ok(offset.max(FIRST)),
+        Start::Time(time) => offset_at(session, info, time),
+    }
+}
+
+pub(super) fn sql_offset(offset: Offset) -> i64 {
+    i64::try_from(offset).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,327 @@
+//! Consumer groups in tables: who lives, what may be claimed, and how it ends. What changes a group holds its lock.
+//!
+//! Events up to `group_offset` that have no row are finished. Of a key's rows, the first is claimed or waits for its moment;
+//! the others are parked behind it. Moments and leases are by the server's clock.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use super::connection::{column, Database, Failure};
+use super::events::{self, sql_offset};
+use super::session::{Lock, Session};
+use super::topic::TopicInfo;
+use crate::consumer::dead_headers;
+use crate::{
+    Claim, GroupPosition, NewEvent, Offset, Outcome, Result, Settled, Subscription, Topic,
+};
+
+/// A row's state in `consumer_group_events`; two indexes of the layout name the numbers.
+pub(super) const PARKED: i16 = 0;
+pub(super) const CLAIMED: i16 = 2;
+
+/// A group's lag is counted exactly up to so many events, and told by its offsets beyond.
+const COUNT_MOST: i64 = 100_000;
+
+/// The number of a group's lock: the name's FNV-1a hash, the same in every program. Groups that share one wait for each
+/// other, no more.
+pub(super) fn lock_key(group: &str) -> i32 {
+    let hash = group
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    hash as i32
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Gives the group a position in the topic, if it has none.
+pub(super) fn begin(
+    session: &mut Session,
+    s: &Subscription,
+    topic: &Topic,
+    info: &TopicInfo,
+) -> Result<(), Failure> {
+    let sql = "SELECT FROM consumer_group_offsets WHERE group_id = $1 AND topic = $2";
+    if session.query_opt(sql, &[&s.group, &topic.as_str()])?.is_some() {
+        return Ok(());
+    }
+    let start = events::start(session, info, s.start)?;
+    let sql = "INSERT INTO consumer_group_offsets (group_offset, group_id, topic)
+               VALUES ($1, $2, $3) ON CONFLICT (group_id, topic) DO NOTHING";
+    session.execute(sql, &[&(sql_offset(start) - 1), &s.group, &topic.as_str()])?;
+    Ok(())
+}
+
+/// Starts a member's life, and ends the one that it had.
+pub(super) fn admit(session: &mut Session, s: &Subscription, epoch: u64) -> Result<(), Failure> {
+    if let Some(old) = living(session, s)? {
+        release(session, &s.group, &[old as i64], false)?;
+    }
+    let sql = "INSERT INTO consumer_group_members (group_id, member_id, epoch, lease_until)
+               VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond')
+               ON CONFLICT (group_id, member_id) DO UPDATE
+               SET epoch = excluded.epoch, lease_until = excluded.lease_until";
+    session.execute(sql, &[&s.group, &s.member, &(epoch as i64), &millis(s.lease)])?;
+    Ok(())
+}
+
+/// Which life of the member goes on, if any does.
+pub(super) fn living(session: &mut Session, s: &Subscription) -> Result<Option<u64>, Failure> {
+    let sql = "SELECT epoch FROM consumer_group_members WHERE group_id = $1 AND member_id = $2";
+    let row = session.query_opt(sql, &[&s.group, &s.member])?;
+    row.map(|row| Ok(column::<i64>(&row, 0)? as u64)).transpose()
+}
+
+/// Prolongs a member's life; false if it is over. Needs no lock.
+pub(super) fn extend(session: &mut Session, s: &Subscription, epoch: u64) -> Result<bool, Failure> {
+    let sql = "UPDATE consumer_group_members
+               SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
+               WHERE group_id = $1 AND member_id = $2 AND epoch = $3";
+    let values: [&(dyn postgres::types::ToSql + Sync); 4] =
+        [&s.group, &s.member, &(epoch as i64), &millis(s.lease)];
+    Ok(session.execute(sql, &values)? > 0)
+}
+
+/// Removes a member and gives its claims back, their attempts uncounted.
+pub(super) fn dismiss(session: &mut Session, s: &Subscription, epoch: u64) -> Result<(), Failure> {
+    let sql = "DELETE FROM consumer_group_members
+               WHERE group_id = $1 AND member_id = $2 AND epoch = $3";
+    session.execute(sql, &[&s.group, &s.member, &(epoch as i64)])?;
+    release(session, &s.group, &[epoch as i64], true)
+}
+
+/// Ends the lives that are over.
+pub(super) fn expire(session: &mut Session, group: &str) -> Result<(), Failure> {
+    let sql = "DELETE FROM consumer_group_members
+               WHERE group_id = $1 AND lease_until <= clock_timestamp() RETURNING epoch";
+    let rows = session.query(sql, &[&group])?;
+    let epochs: Vec<i64> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
+    match epochs.is_empty() {
+        true => Ok(()),
+        false => release(session, group, &epochs, false),
+    }
+}
+
+fn release(
+    session: &mut Session,
+    group: &str,
+    epochs: &[i64],
+    uncount: bool,
+) -> Result<(), Failure> {
+    let sql = "UPDATE consumer_group_events
+               SET state = 1, due_at = 'epoch', attempt = attempt - $3
+               WHERE group_id = $1 AND epoch = ANY($2) AND state = 2";
+    session.execute(sql, &[&group, &epochs, &i32::from(uncount)])?;
+    Ok(())
+}
+
+/// What a settlement did, in the order of its claims, and whether something may be claimed that couldn't before.
+pub(super) struct Settlement {
+    pub settled: Vec<Settled>,
+    pub freed: bool,
+}
+
+/// The locks that settling takes: the group's, then those of the dead letters' topics.
+pub(super) fn settle_locks(
+    database: &Database,
+    session: &mut Session,
+    group: &str,
+    settlements: &[(Claim, Outcome)],
+) -> Result<Vec<Lock>, Failure> {
+    let mut ids = Vec::new();
+    for (claim, outcome) in settlements {
+        if let Outcome::Dead(_) = outcome {
+            ids.push(database.topic(session, &claim.topic.dead_or_invalid()?)?.id);
+        }
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    let locks = [Lock::Group(lock_key(group))].into_iter();
+    Ok(locks.chain(ids.into_iter().map(Lock::Topic)).collect())
+}
+
+/// Settles claims.
+pub(super) fn settle(
+    database: &Database,
+    session: &mut Session,
+    group: &str,
+    settlements: &[(Claim, Outcome)],
+) -> Result<Settlement, Failure> {
+    let mut settled = vec![Settled::Lost; settlements.len()];
+    let (mut ended, mut put_off) = (Held::default(), Held::default());
+    let (mut delays, mut uncounts) = (Vec::new(), Vec::new());
+    // Settled before, in the same call: whatever came of it, it isn't held any more.
+    let mut seen = HashSet::new();
+    for (number, (claim, outcome)) in settlements.iter().enumerate() {
+        if !seen.insert(claim) {
+            continue;
+        }
+        match outcome {
+            Outcome::Finished | Outcome::Dead(_) => ended.push(number, claim),
+            Outcome::Retry(delay) => {
+                put_off.push(number, claim);
+                delays.push(millis(*delay));
+                uncounts.push(0);
+            }
+            Outcome::Released => {
+                put_off.push(number, claim);
+                delays.push(0.0);
+                uncounts.push(1);
+            }
+        }
+    }
+    let mut freed = false;
+    if !put_off.numbers.is_empty() {
+        for number in put_off.postpone(session, group, &delays, &uncounts)? {
+            settled[number] = Settled::Done;
+            freed = true;
+        }
+    }
+    if !ended.numbers.is_empty() {
+        let keys = ended.remove(session, group)?;
+        keys.iter().for_each(|(number, _)| settled[*number] = Settled::Done);
+        let keys: Vec<(&str, &str)> = keys
+            .iter()
+            .map(|(number, key)| (settlements[*number].0.topic.as_str(), key.as_str()))
+            .collect();
+        freed |= free(session, group, &keys)?;
+    }
+    let dead = settlements.iter().zip(&settled).filter_map(|((claim, outcome), settled)| {
+        match (outcome, settled) {
+            (Outcome::Dead(error), Settled::Done) => Some((claim, error.as_str())),
+            _ => None,
+        }
+    });
+    freed |= bury(database, session, group, dead.collect())?;
+    Ok(Settlement { settled, freed })
+}
+
+/// Claims as columns, and their numbers in the settlement.
+#[derive(Default)]
+struct Held<'a> {
+    numbers: Vec<i64>,
+    topics: Vec<&'a str>,
+    offsets: Vec<i64>,
+    epochs: Vec<i64>,
+    attempts: Vec<i32>,
+}
+
+const HELD: &str = "e.group_id = $1 AND e.topic = h.topic AND e.msg_offset = h.msg_offset
+                    AND e.state = 2 AND e.epoch = h.epoch AND e.attempt = h.attempt";
+
+impl<'a> Held<'a> {
+    fn push(&mut self, number: usize, claim: &'a Claim) {
+        self.numbers.push(number as i64);
+        self.topics.push(claim.topic.as_str());
+        self.offsets.push(sql_offset(claim.offset));
+        self.epochs.push(claim.epoch as i64);
+        self.attempts.push(claim.attempt as i32);
+    }
+
+    /// Ends the events; answers which were held, and their keys.
+    fn remove(&self, session: &mut Session, group: &str) -> Result<Vec<(usize, String)>, Failure> {
+        let sql = format!(
+            "DELETE FROM consumer_group_events e USING unnest($2::int8[], $3::text[], $4::int8[],
+               $5::int8[], $6::int4[]) AS h (number, topic, msg_offset, epoch, attempt)
+             WHERE {HELD} RETURNING h.number, e.key"
+        );
+        let Held { numbers, topics, offsets, epochs, attempts } = self;
+        let rows = session.query(&sql, &[&group, numbers, topics, offsets, epochs, attempts])?;
+        rows.iter().map(|row| Ok((column::<i64>(row, 0)? as usize, column(row, 1)?))).collect()
+    }
+
+    /// Lets the events wait; answers which were held.
+    fn postpone(
+        &self,
+        session: &mut Session,
+        group: &str,
+        delays: &[f64],
+        uncounts: &[i32],
+    ) -> Result<Vec<usize>, Failure> {
+        let sql = format!(
+            "UPDATE consumer_group_events e SET state = 1, attempt = e.attempt - h.uncount,
+               due_at = clock_timestamp() + h.delay * interval '1 millisecond'
+             FROM unnest($2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int4[], $7::float8[],
+               $8::int4[]) AS h (number, topic, msg_offset, epoch, attempt, delay, uncount)
+             WHERE {HELD} RETURNING h.number"
+        );
+        let Held { numbers, topics, offsets, epochs, attempts } = self;
+        let values: [&(dyn postgres::types::ToSql + Sync); 8] =
+            [&group, numbers, topics, offsets, epochs, attempts, &delays, &uncounts];
+        let rows = session.query(&sql, &values)?;
+        rows.iter().map(|row| Ok(column::<i64>(row, 0)? as usize)).collect()
+    }
+}
+
+/// Takes the first event of each key out of its park; answers whether there was one.
+fn free(session: &mut Session, group: &str, keys: &[(&str, &str)]) -> Result<bool, Failure> {
+    let (topics, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
+    let sql = "UPDATE consumer_group_events e SET state = 1, due_at = 'epoch'
+               FROM (SELECT k.topic, (
+                       SELECT g.msg_offset FROM consumer_group_events g
+                       WHERE g.group_id = $1 AND g.topic = k.topic AND g.key = k.key
+                         AND hashtextextended(g.key, 0) = hashtextextended(k.key, 0)
+                       ORDER BY g.msg_offset LIMIT 1) AS msg_offset
+                     FROM unnest($2::text[], $3::text[]) AS k (topic, key)) AS first
+               WHERE e.group_id = $1 AND e.topic = first.topic AND e.msg_offset = first.msg_offset
+                 AND e.state = 0";
+    Ok(session.execute(sql, &[&group, &topics, &keys])? > 0)
+}
+
+/// Stores dead letters; answers whether there was one.
+fn bury(
+    database: &Database,
+    session: &mut Session,
+    group: &str,
+    dead: Vec<(&Claim, &str)>,
+) -> Result<bool, Failure> {
+    let mut letters: BTreeMap<Topic, Vec<NewEvent>> = BTreeMap::new();
+    for (claim, error) in &dead {
+        let info = database.topic(session, &claim.topic)?;
+        let found = events::get(session, &info, &claim.topic, &[sql_offset(claim.offset)])?;
+        let event = found.into_iter().next().ok_or_else(|| {
+            Failure::Value(format!("event {} of {} is gone", claim.offset, claim.topic))
+        })?;
+        let headers = dead_headers(event.headers, claim, group, error);
+        let topic = claim.topic.dead_or_invalid()?;
+        let letter = NewEvent { topic: topic.clone(), key: event.key, value: event.value, headers };
+        letters.entry(topic).or_default().push(letter);
+    }
+    for (topic, letters) in &letters {
+        let info = database.topic(session, topic)?;
+        events::insert(session, &info, topic, &letters.iter().collect::<Vec<_>>())?;
+    }
+    Ok(!dead.is_empty())
+}
+
+/// Every group's position in a topic of this extent.
+pub(super) fn positions(
+    session: &mut Session,
+    info: &TopicInfo,
+    topic: &Topic,
+    first: Offset,
+    next: Offset,
+) -> Result<Vec<GroupPosition>, Failure> {
+    let sql = format!(
+        "SELECT o.group_id, o.group_offset + 1, u.first,
+           u.count + CASE WHEN $2 - o.group_offset <= $3
+             THEN (SELECT count(*) FROM {} t
+                   WHERE t.msg_offset > o.group_offset AND t.msg_offset < $2)
+             ELSE $2 - o.group_offset - 1 END
+         FROM consumer_group_offsets o, LATERAL (
+           SELECT count(*) AS count, min(e.msg_offset) AS first FROM consumer_group_events e
+           WHERE e.group_id = o.group_id AND e.topic = o.topic) u
+         WHERE o.topic = $1 ORDER BY o.group_id",
+        info.table
+    );
+    let rows = session.query(&sql, &[&topic.as_str(), &sql_offset(next), &COUNT_MOST])?;
+    let position = |row| {
+        let (taken, unfinished): (i64, Option<i64>) = (column(row, 1)?, column(row, 2)?);
+        // Below the first event that is left there is nothing that could be unfinished.
+        let committed = unfinished.map_or((taken as Offset).max(first), |first| first as Offset);
+        let lag = column::<i64>(row, 3)? as u64;
+        Ok(GroupPosition { group: column(row, 0)?, committed, lag })
+    };
+    rows.iter().map(position).collect()
+}

@@ -1,0 +1,196 @@
+//! A member of a group: looks, claims what was found, and waits for a wake-up between.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::claim::{self, Found};
+use super::connection::{lock, Failure};
+use super::session::{End, Lock, Session};
+use super::topic::TopicInfo;
+use super::{group, listen, Shared};
+use crate::consumer::new_epoch;
+use crate::{Claim, Consumer, Delivery, Outcome, Result, Settled, Subscription, Topic};
+
+/// How often a waiting member looks while no wake-ups arrive.
+const LOOK_ANYWAY: Duration = Duration::from_secs(1);
+
+pub(super) struct Member {
+    shared: Arc<Shared>,
+    subscription: Arc<Subscription>,
+    life: Mutex<Life>,
+    interrupted: AtomicBool,
+    left: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Life {
+    /// Another one after the member was thought dead.
+    epoch: u64,
+    /// When the lease was last extended.
+    seen: Instant,
+}
+
+impl Member {
+    pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, epoch: u64) -> Member {
+        let life = Mutex::new(Life { epoch, seen: Instant::now() });
+        Member { shared, subscription, life, interrupted: AtomicBool::new(false), left: false }
+    }
+
+    /// Held while the life is extended: of two threads that find it over, one begins another.
+    fn life(&self) -> MutexGuard<'_, Life> {
+        lock(&self.life)
+    }
+
+    fn lock(&self) -> Lock {
+        Lock::Group(group::lock_key(&self.subscription.group))
+    }
+
+    fn topics(&self, session: &mut Session) -> Result<Vec<(Topic, Arc<TopicInfo>)>, Failure> {
+        let find = |topic: &Topic| Ok((topic.clone(), self.shared.database.topic(session, topic)?));
+        self.subscription.topics.iter().map(find).collect()
+    }
+
+    /// One look: what can be claimed, and when to look again if that is nothing.
+    fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
+        let Life { epoch, seen } = *self.life();
+        let s = &*self.subscription;
+        let found = self.shared.database.run(|session| {
+            let topics = self.topics(session)?;
+            claim::look(session, s, &topics, epoch)
+        })?;
+        let deliveries = match found.anything() {
+            true => self.claim_found(&found, max)?,
+            false => Vec::new(),
+        };
+        if !found.anything() && seen.elapsed() >= s.lease / 3 {
+            self.extend()?;
+        }
+        Ok((deliveries, found.again))
+    }
+
+    fn claim_found(&self, found: &Found, max: usize) -> Result<Vec<Delivery>> {
+        let mut life = self.life();
+        let seen = Instant::now();
+        let s = &*self.subscription;
+        let (epoch, deliveries) = self.shared.database.run(|session| {
+            let topics = self.topics(session)?;
+            session.transaction(&[self.lock()], |session| {
+                let epoch = live(session, s, life.epoch)?;
+                if found.expired {
+                    group::expire(session, &s.group)?;
+                }
+                let deliveries = claim::claim(session, s, &topics, found, epoch, max)?;
+                Ok(((epoch, deliveries), End::Quick(String::new())))
+            })
+        })?;
+        *life = Life { epoch, seen };
+        Ok(deliveries)
+    }
+
+    /// What ends the membership, to be done here or elsewhere.
+    fn dismissal(&self) -> impl FnOnce() -> Result<()> + Send + 'static {
+        let (shared, s) = (self.shared.clone(), self.subscription.clone());
+        let (lock, epoch) = (self.lock(), self.life().epoch);
+        move || {
+            shared.database.run(|session| {
+                session.transaction(&[lock], |session| {
+                    group::dismiss(session, &s, epoch)?;
+                    Ok(((), End::Quick(listen::wake_others(&shared.name))))
+                })
+            })?;
+            shared.changed.notify();
+            Ok(())
+        }
+    }
+}
+
+/// Extends the member's life, or begins another if it was thought dead. Answers its epoch.
+fn live(session: &mut Session, s: &Subscription, epoch: u64) -> Result<u64, Failure> {
+    if group::extend(session, s, epoch)? {
+        return Ok(epoch);
+    }
+    if group::living(session, s)?.is_some() {
+        return Err(s.replaced().into());
+    }
+    let epoch = new_epoch();
+    group::admit(session, s, epoch)?;
+    Ok(epoch)
+}
+
+impl Consumer for Member {
+    fn claim(&self, max: usize, timeout: Duration) -> Result<Vec<Delivery>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let seen = self.shared.changed.count();
+            let (deliveries, again) = self.look(max)?;
+            let over = Instant::now() >= deadline || self.interrupted.load(Ordering::Acquire);
+            if !deliveries.is_empty() || over {
+                return Ok(deliveries);
+            }
+            let again = match self.shared.listener.is_listening() {
+                true => again,
+                false => again.min(LOOK_ANYWAY),
+            };
+            self.shared.changed.wait(seen, deadline.min(Instant::now() + again));
+        }
+    }
+
+    fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
+        let Shared { database, changed, name, .. } = &*self.shared;
+        let group = &self.subscription.group;
+        let settled = database.run(|session| {
+            let locks = group::settle_locks(database, session, group, settlements)?;
+            let settled = session.transaction(&locks, |session| {
+                let done = group::settle(database, session, group, settlements)?;
+                let then = match done.freed {
+                    true => listen::wake_others(name),
+                    false => String::new(),
+                };
+                Ok((done.settled, End::Quick(then)))
+            })?;
+            session.flush()?;
+            Ok(settled)
+        })?;
+        // There is room for a claim of this member that waits in another thread.
+        changed.notify();
+        Ok(settled)
+    }
+
+    fn extend(&self) -> Result<()> {
+        let mut life = self.life();
+        let seen = Instant::now();
+        let s = &*self.subscription;
+        let epoch = self.shared.database.run(|session| {
+            if group::extend(session, s, life.epoch)? {
+                return Ok(life.epoch);
+            }
+            session.transaction(&[self.lock()], |session| {
+                Ok((live(session, s, life.epoch)?, End::Quick(String::new())))
+            })
+        })?;
+        *life = Life { epoch, seen };
+        Ok(())
+    }
+
+    fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Release);
+        self.shared.changed.notify();
+    }
+
+    fn leave(mut self: Box<Self>) -> Result<()> {
+        self.left = true;
+        self.dismissal()()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if !self.left {
+            let dismiss = self.dismissal();
+            // If this fails, its lease runs out.
+            drop(thread::Builder::new().name("eventlog-leave".into()).spawn(dismiss));
+        }
+    }
+}

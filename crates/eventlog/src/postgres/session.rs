@@ -1,0 +1,206 @@
+//! A connection with its settings, prepared statements and transactions.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postgres::types::ToSql;
+use postgres::{Client, Row, SimpleQueryMessage, Statement};
+
+use super::connection::Failure;
+use crate::{Error, Invalid};
+
+/// The oldest server whose functions are all there.
+const OLDEST: i32 = 120_000;
+/// Statements that are kept prepared; texts differ by topic.
+const PREPARED_MOST: usize = 1000;
+
+/// Transactions don't wait for the disk unless they say so: a claim that is lost with the server is lost rightly. The
+/// plans of queue tables that were empty when they were made would be scans, so the planner is held to the indexes.
+/// A stopped process must not keep the others from its locks.
+const SETTINGS: &str = "
+SET synchronous_commit = off;
+SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+SET client_min_messages = warning;
+SET idle_in_transaction_session_timeout = '10s';
+SET spacer.own = 'on';
+";
+
+pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// Which locks are taken first: groups' before topics', and topics' in the order of their numbers.
+#[derive(Clone, Copy)]
+pub(super) enum Lock {
+    Layout,
+    Group(i32),
+    Topic(i32),
+}
+
+impl Lock {
+    /// Two-key advisory locks; the first key says that they are the event log's and of which kind.
+    fn sql(self) -> String {
+        const CLASS: i32 = 0x5370_4500;
+        let (class, key) = match self {
+            Lock::Layout => (CLASS, 0),
+            Lock::Group(key) => (CLASS + 1, key),
+            Lock::Topic(key) => (CLASS + 2, key),
+        };
+        format!("SELECT pg_advisory_xact_lock({class}, {key});")
+    }
+}
+
+/// How a transaction ends, when its work has succeeded.
+pub(super) enum End {
+    /// With a commit that waits for the disk, and along with it what runs after it.
+    Durable(String),
+    /// With a commit that doesn't wait for the disk, and what runs after it.
+    Quick(String),
+    Rollback,
+}
+
+pub(super) struct Session {
+    client: Client,
+    prepared: HashMap<String, Statement>,
+    /// The `synchronous_commit` of what must be durable.
+    durable: String,
+    committed: bool,
+}
+
+impl Session {
+    pub fn new(mut client: Client, store: &str, patience: Duration) -> Result<Session, Failure> {
+        let sql = "SELECT current_setting('server_version_num')::int4,
+                   current_setting('server_encoding'), pg_is_in_recovery(),
+                   current_setting('synchronous_commit'), current_schema()::text";
+        let row = client.query_one(sql, &[])?;
+        let (version, encoding): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
+        let unfit = |reason: String| Invalid::UnfitStore { store: store.to_owned(), reason };
+        if version < OLDEST {
+            let (found, oldest) = (version / 10_000, OLDEST / 10_000);
+            return Err(unfit(format!("PostgreSQL {found} is older than {oldest}")).into());
+        }
+        if encoding != "UTF8" {
+            return Err(unfit(format!("its encoding is {encoding}, not UTF8")).into());
+        }
+        if row.try_get::<_, Option<String>>(4)?.is_none() {
+            return Err(unfit("no schema of its search_path exists".into()).into());
+        }
+        if row.try_get(2)? {
+            let reason = "the server is a standby, which takes no changes".to_owned();
+            return Err(Error::Unavailable { store: store.to_owned(), reason }.into());
+        }
+        let durable = match row.try_get::<_, String>(3)?.as_str() {
+            // What was acknowledged must survive, whatever is good enough for the server's other users.
+            "off" => "on".to_owned(),
+            setting => setting.to_owned(),
+        };
+        let lock_timeout = format!("SET lock_timeout = {};", patience.as_millis().max(1));
+        client.batch_execute(&format!("{SETTINGS}{lock_timeout}"))?;
+        Ok(Session { client, prepared: HashMap::new(), durable, committed: false })
+    }
+
+    pub fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, postgres::Error> {
+        let statement = self.prepare(sql)?;
+        self.client.query(&statement, params)
+    }
+
+    pub fn query_one(&mut self, sql: &str, params: Params<'_>) -> Result<Row, postgres::Error> {
+        let statement = self.prepare(sql)?;
+        self.client.query_one(&statement, params)
+    }
+
+    pub fn query_opt(
+        &mut self,
+        sql: &str,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, postgres::Error> {
+        let statement = self.prepare(sql)?;
+        self.client.query_opt(&statement, params)
+    }
+
+    pub fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, postgres::Error> {
+        let statement = self.prepare(sql)?;
+        self.client.execute(&statement, params)
+    }
+
+    /// Statements without parameters, in one message.
+    pub fn batch(&mut self, sql: &str) -> Result<(), postgres::Error> {
+        self.client.batch_execute(sql)
+    }
+
+    /// The rows of such statements, as text.
+    pub fn simple(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, postgres::Error> {
+        self.client.simple_query(sql)
+    }
+
+    /// The connection itself, to listen on.
+    pub fn into_client(self) -> Client {
+        self.client
+    }
+
+    fn prepare(&mut self, sql: &str) -> Result<Statement, postgres::Error> {
+        if let Some(statement) = self.prepared.get(sql) {
+            return Ok(statement.clone());
+        }
+        if self.prepared.len() >= PREPARED_MOST {
+            self.prepared.clear();
+        }
+        let statement = self.client.prepare(sql)?;
+        self.prepared.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Takes the locks, runs `work`, and ends as that says.
+    pub fn transaction<T>(
+        &mut self,
+        locks: &[Lock],
+        work: impl FnOnce(&mut Session) -> Result<(T, End), Failure>,
+    ) -> Result<T, Failure> {
+        let locks: String = locks.iter().map(|lock| lock.sql()).collect();
+        let outcome = match self.client.batch_execute(&format!("BEGIN;{locks}")) {
+            Ok(()) => work(self),
+            Err(error) => Err(error.into()),
+        };
+        let outcome = outcome.and_then(|(value, end)| {
+            let sql = match end {
+                End::Durable(then) => {
+                    format!("SET LOCAL synchronous_commit = {}; COMMIT; {then}", self.durable)
+                }
+                End::Quick(then) => format!("COMMIT; {then}"),
+                End::Rollback => "ROLLBACK".to_owned(),
+            };
+            self.committed = true;
+            self.client.batch_execute(&sql)?;
+            Ok(value)
+        });
+        match outcome {
+            Ok(value) => Ok(value),
+            Err(failure) if failure.is_lost() => Err(failure),
+            Err(failure) => {
+                // With a failed ROLLBACK the connection is dead, and the transaction with it.
+                self.client.batch_execute("ROLLBACK")?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Waits until all that was committed here is on disk. Cheaper for others than a commit that waits, because no
+    /// lock is held meanwhile.
+    pub fn flush(&mut self) -> Result<(), postgres::Error> {
+        // A commit waits only if the transaction has written something.
+        let sql = format!(
+            "BEGIN; SET LOCAL synchronous_commit = {}; \
+             SELECT pg_logical_emit_message(true, 'spacer', ''); COMMIT;",
+            self.durable
+        );
+        self.client.batch_execute(&sql)
+    }
+
+    pub fn begin_work(&mut self) {
+        self.committed = false;
+    }
+
+    /// Whether a transaction got as far as its commit since [`Session::begin_work`].
+    pub fn may_have_committed(&self) -> bool {
+        self.committed
+    }
+}
