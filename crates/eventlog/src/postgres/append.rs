@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use postgres::error::SqlState;
+use postgres::types::ToSql;
+
 use super::connection::{column, lock, Database, Failure};
+use super::events::Columns;
 use super::listen;
 use super::session::{End, Lock, Session};
-use super::{events, topic::TopicInfo};
+use super::topic::TopicInfo;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
 
 /// Ids beyond the window are removed in portions, so that no append has to wait for many.
@@ -101,71 +105,93 @@ pub(super) fn resolve(
     Ok(topics)
 }
 
-/// Stores all the jobs, whose ids differ, in one transaction.
+/// Stores all the jobs, whose ids differ, in one transaction of three messages: locks and offsets, rows, commit.
 pub(super) fn store(
     session: &mut Session,
     topics: &BTreeMap<Topic, Arc<TopicInfo>>,
     jobs: &[Job],
     log: &str,
 ) -> Result<Outcome, Failure> {
-    // Which job each event is of, by topic.
-    let mut by_topic: BTreeMap<&Topic, Vec<(usize, &NewEvent)>> = BTreeMap::new();
-    for (number, job) in jobs.iter().enumerate() {
-        for event in &job.append.events {
-            by_topic.entry(&event.topic).or_default().push((number, event));
-        }
+    let events = || jobs.iter().flat_map(|job| &job.append.events);
+    let mut counts: BTreeMap<i32, (&TopicInfo, usize)> = BTreeMap::new();
+    for event in events() {
+        let Some(info) = topics.get(&event.topic) else {
+            return Err(event.topic.undeclared().into());
+        };
+        counts.entry(info.id).or_insert((info, 0)).1 += 1;
     }
-    let mut locks: Vec<i32> =
-        by_topic.keys().filter_map(|topic| topics.get(topic)).map(|info| info.id).collect();
-    locks.sort_unstable();
-    let locks: Vec<Lock> = locks.into_iter().map(Lock::Topic).collect();
-    session.transaction(&locks, |session| {
-        let mut offsets: BTreeMap<&Topic, std::vec::IntoIter<u64>> = BTreeMap::new();
-        for (topic, events) in &by_topic {
-            let Some(info) = topics.get(topic) else { return Err(topic.undeclared().into()) };
-            let events: Vec<&NewEvent> = events.iter().map(|(_, event)| *event).collect();
-            let found = events::insert(session, info, topic, &events)?;
-            offsets.insert(topic, found.into_iter());
+    let locks: Vec<Lock> = counts.keys().map(|id| Lock::Topic(*id)).collect();
+    let offsets: String = counts.values().map(|(info, count)| info.take_offsets(*count)).collect();
+    let outcome = session.transaction_with(&locks, &offsets, |session, offsets| {
+        let mut offsets = offsets.iter().map(|offset| offset.parse::<u64>());
+        let mut free: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
+        for (id, (_, count)) in &counts {
+            let taken = offsets.by_ref().take(*count).collect::<Result<_, _>>();
+            free.insert(*id, taken.map_err(|error| Failure::Value(format!("offset: {error}")))?);
         }
+        let mut free: BTreeMap<i32, _> =
+            free.into_iter().map(|(id, offsets)| (id, offsets.into_iter())).collect();
+        let mut columns: BTreeMap<i32, Columns<'_>> = BTreeMap::new();
         let mut stored = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let mut next =
-                |event: &NewEvent| offsets.get_mut(&event.topic).and_then(Iterator::next);
-            let at: Option<Vec<Stored>> = job
-                .append
-                .events
-                .iter()
-                .map(|event| next(event).map(|offset| Stored { partition: 0, offset }))
-                .collect();
-            let missing = || Failure::Value("an insert answered too few offsets".into());
-            stored.push(at.ok_or_else(missing)?);
+            let mut at = Vec::with_capacity(job.append.events.len());
+            for event in &job.append.events {
+                let id = topics.get(&event.topic).map_or(0, |info| info.id);
+                let offset = free.get_mut(&id).and_then(Iterator::next);
+                let offset = offset.ok_or_else(|| Failure::Value("too few offsets".into()))?;
+                columns.entry(id).or_default().push(event, offset)?;
+                at.push(Stored { partition: 0, offset });
+            }
+            stored.push(at);
         }
-        Ok(match remember(session, jobs, &stored)? {
-            true => (Outcome::Stored(stored), End::Durable(listen::wake_others(log))),
-            false => (Outcome::Repeated, End::Rollback),
-        })
-    })
+        insert(session, &counts, &columns, jobs, &stored)?;
+        Ok((Outcome::Stored(stored), End::Durable(listen::wake_others(log))))
+    });
+    match outcome {
+        Err(Failure::Sql(error)) if is_repetition(&error) => Ok(Outcome::Repeated),
+        outcome => outcome,
+    }
 }
 
-/// Notes where the appends were stored; false if one of them was there. One that another connection is storing at this
+/// Stores the events, and notes where their appends were stored. An id that another connection is storing at this
 /// moment is waited for.
-fn remember(session: &mut Session, jobs: &[Job], stored: &[Vec<Stored>]) -> Result<bool, Failure> {
+fn insert(
+    session: &mut Session,
+    topics: &BTreeMap<i32, (&TopicInfo, usize)>,
+    columns: &BTreeMap<i32, Columns<'_>>,
+    jobs: &[Job],
+    stored: &[Vec<Stored>],
+) -> Result<(), Failure> {
     let ids: Vec<&[u8]> = jobs.iter().map(|job| &job.append.id.0[..]).collect();
-    let places: Vec<String> = jobs
-        .iter()
-        .zip(stored)
-        .map(|(job, stored)| {
-            let topics = job.append.events.iter().map(|event| event.topic.as_str());
-            let places: Vec<(&str, u64)> = topics.zip(stored.iter().map(|at| at.offset)).collect();
-            // Strings and numbers always have a JSON form.
-            serde_json::to_string(&places).unwrap_or_default()
-        })
-        .collect();
+    let places = |(job, stored): (&Job, &Vec<Stored>)| {
+        let topics = job.append.events.iter().map(|event| event.topic.as_str());
+        let places: Vec<(&str, u64)> = topics.zip(stored.iter().map(|at| at.offset)).collect();
+        // Strings and numbers always have a JSON form.
+        serde_json::to_string(&places).unwrap_or_default()
+    };
+    let places: Vec<String> = jobs.iter().zip(stored).map(places).collect();
+    let mut sql = String::new();
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![&ids, &places];
+    for (number, (id, columns)) in columns.iter().enumerate() {
+        let Some((info, _)) = topics.get(id) else { continue };
+        let with = if number == 0 { "WITH" } else { "," };
+        let insert = Columns::sql(info, 3 + number * Columns::PARAMS);
+        sql.push_str(&format!("{with} t{number} AS ({insert}) "));
+        params.extend(columns.params());
+    }
     // In the order of the ids, so that two writers with the same ones wait for each other in one direction only.
-    let sql = "INSERT INTO appends (id, stored)
-               SELECT id, stored FROM unnest($1::bytea[], $2::text[]) AS a (id, stored) ORDER BY id
-               ON CONFLICT (id) DO NOTHING";
-    Ok(session.execute(sql, &[&ids, &places])? as usize == jobs.len())
+    sql.push_str(
+        "INSERT INTO appends (id, stored)
+         SELECT a.* FROM unnest($1::bytea[], $2::text[]) AS a (id, stored) ORDER BY a.id",
+    );
+    session.execute(&sql, &params)?;
+    Ok(())
+}
+
+fn is_repetition(error: &postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::UNIQUE_VIOLATION && error.table() == Some("appends")
+    })
 }
 
 /// Answers the jobs that were stored before, and leaves the others.

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use postgres::types::ToSql;
 use postgres::Row;
 
 use super::connection::{column, Failure};
@@ -12,48 +13,67 @@ use crate::{Event, Headers, NewEvent, Offset, Read, Start, Timestamp, Topic};
 /// Offsets begin here.
 pub(super) const FIRST: Offset = 1;
 
-/// Stores events of one topic, whose lock is held, and answers their offsets.
+/// Events that are to be stored in a topic, as columns.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    offsets: Vec<i64>,
+    keys: Vec<&'a str>,
+    values: Vec<&'a str>,
+    headers: Vec<Option<String>>,
+}
+
+impl<'a> Columns<'a> {
+    /// How many parameters [`Columns::sql`] takes.
+    pub const PARAMS: usize = 4;
+
+    pub fn push(&mut self, event: &'a NewEvent, offset: Offset) -> Result<(), Failure> {
+        // The limits have seen to it that this is JSON.
+        let value = std::str::from_utf8(&event.value)
+            .map_err(|error| Failure::Value(format!("value to be stored: {error}")))?;
+        self.offsets.push(sql_offset(offset));
+        self.keys.push(&event.key);
+        self.values.push(value);
+        self.headers.push(match event.headers.is_empty() {
+            true => None,
+            // Strings always have a JSON form.
+            false => Some(serde_json::to_string(&event.headers).unwrap_or_default()),
+        });
+        Ok(())
+    }
+
+    /// The statement that stores them in a topic whose lock is held, with its parameters from `$first` on.
+    pub fn sql(info: &TopicInfo, first: usize) -> String {
+        // A clock that was set back must not put times out of order: replay finds events by time.
+        format!(
+            "INSERT INTO {table} (msg_offset, key, value, headers, created_at)
+             SELECT e.*, (SELECT greatest(clock_timestamp(), (
+               SELECT created_at FROM {table} ORDER BY msg_offset DESC LIMIT 1)))
+             FROM unnest(${first}::int8[], ${}::text[], ${}::text[], ${}::text[]) AS e",
+            first + 1,
+            first + 2,
+            first + 3,
+            table = info.table,
+        )
+    }
+
+    pub fn params(&self) -> [&(dyn ToSql + Sync); Columns::PARAMS] {
+        [&self.offsets, &self.keys, &self.values, &self.headers]
+    }
+}
+
+/// Stores events in a topic whose lock is held.
 pub(super) fn insert(
     session: &mut Session,
     info: &TopicInfo,
-    topic: &Topic,
-    events: &[&NewEvent],
-) -> Result<Vec<Offset>, Failure> {
-    // A clock that was set back must not put times out of order: replay finds events by time.
-    let sql = format!(
-        "WITH t AS (SELECT greatest(clock_timestamp(),
-           (SELECT created_at FROM {table} ORDER BY msg_offset DESC LIMIT 1)) AS now)
-         INSERT INTO {table} (key, value, created_at, headers)
-         SELECT e.key, e.value, t.now, e.headers
-         FROM t, unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY
-           AS e (key, value, headers, number) ORDER BY e.number
-         RETURNING msg_offset",
-        table = info.table
-    );
-    let keys: Vec<&str> = events.iter().map(|event| event.key.as_str()).collect();
-    let text = |event: &&NewEvent| {
-        // The limits have seen to it that this is JSON.
-        std::str::from_utf8(&event.value)
-            .map_err(|error| Failure::Value(error.to_string()))
-            .map(str::to_owned)
-    };
-    let values: Vec<String> = events.iter().map(text).collect::<Result<_, _>>()?;
-    let headers = |event: &&NewEvent| match event.headers.is_empty() {
-        true => None,
-        // Strings always have a JSON form.
-        false => Some(serde_json::to_string(&event.headers).unwrap_or_default()),
-    };
-    let headers: Vec<Option<String>> = events.iter().map(headers).collect();
-    let rows = session
-        .query(&sql, &[&keys, &values, &headers])
-        .map_err(|error| topic_failure(error, topic))?;
-    let mut offsets: Vec<Offset> = rows
-        .iter()
-        .map(|row| Ok(column::<i64>(row, 0)? as Offset))
-        .collect::<Result<_, Failure>>()?;
-    // Numbers are taken in the order of the rows, whatever the order in which they are answered.
-    offsets.sort_unstable();
-    Ok(offsets)
+    events: &[NewEvent],
+) -> Result<(), Failure> {
+    let offsets = session.query(info.take_offsets(events.len()).trim_end_matches(';'), &[])?;
+    let mut columns = Columns::default();
+    for (event, row) in events.iter().zip(&offsets) {
+        columns.push(event, column::<i64>(row, 0)? as Offset)?;
+    }
+    session.execute(&Columns::sql(info, 1), &columns.params())?;
+    Ok(())
 }
 
 /// The columns that [`event`] reads, in its order.

@@ -290,7 +290,7 @@ fn bury(
     }
     for (topic, letters) in &letters {
         let info = database.topic(session, topic)?;
-        events::insert(session, &info, topic, &letters.iter().collect::<Vec<_>>())?;
+        events::insert(session, &info, letters)?;
     }
     Ok(!dead.is_empty())
 }

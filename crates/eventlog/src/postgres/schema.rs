@@ -62,7 +62,7 @@ CREATE TABLE appends (
   created_at timestamptz NOT NULL DEFAULT now(),
   stored text NOT NULL -- JSON: [[topic, offset], ...]
 );
-CREATE INDEX appends_created_at ON appends (created_at);
+CREATE INDEX appends_created_at ON appends USING brin (created_at) WITH (autosummarize = on);
 -- Wakes the consumers when others insert events; the event log's own sessions do so themselves.
 CREATE FUNCTION spacer_wake() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -94,7 +94,10 @@ pub(super) fn prepare(session: &mut Session, store: &str) -> Result<(), Failure>
 }
 
 fn found(session: &mut Session, store: &str) -> Result<bool, Failure> {
-    let row = session.query_one("SELECT to_regclass('spacer_layout') IS NOT NULL", &[])?;
+    // A look at the catalogue, since to_regclass answers from a cache that needn't have heard of another's commit.
+    let sql = "SELECT EXISTS (SELECT FROM pg_class
+                 WHERE relname = 'spacer_layout' AND pg_table_is_visible(oid))";
+    let row = session.query_one(sql, &[])?;
     if !column::<bool>(&row, 0)? {
         return Ok(false);
     }

@@ -55,7 +55,6 @@ pub(super) enum End {
     Durable(String),
     /// With a commit that doesn't wait for the disk, and what runs after it.
     Quick(String),
-    Rollback,
 }
 
 pub(super) struct Session {
@@ -155,9 +154,26 @@ impl Session {
         locks: &[Lock],
         work: impl FnOnce(&mut Session) -> Result<(T, End), Failure>,
     ) -> Result<T, Failure> {
-        let locks: String = locks.iter().map(|lock| lock.sql()).collect();
-        let outcome = match self.client.batch_execute(&format!("BEGIN;{locks}")) {
-            Ok(()) => work(self),
+        self.transaction_with(locks, "", |session, _| work(session))
+    }
+
+    /// Sends `first` along with the locks; `work` gets the first columns of what it answers.
+    pub fn transaction_with<T>(
+        &mut self,
+        locks: &[Lock],
+        first: &str,
+        work: impl FnOnce(&mut Session, Vec<String>) -> Result<(T, End), Failure>,
+    ) -> Result<T, Failure> {
+        let sql: String = locks.iter().map(|lock| lock.sql()).collect();
+        let outcome = match self.client.simple_query(&format!("BEGIN;{sql}{first}")) {
+            Ok(messages) => {
+                let column = |message| match message {
+                    SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+                    _ => None,
+                };
+                // A lock answers a row, too.
+                work(self, messages.into_iter().filter_map(column).skip(locks.len()).collect())
+            }
             Err(error) => Err(error.into()),
         };
         let outcome = outcome.and_then(|(value, end)| {
@@ -166,7 +182,6 @@ impl Session {
                     format!("SET LOCAL synchronous_commit = {}; COMMIT; {then}", self.durable)
                 }
                 End::Quick(then) => format!("COMMIT; {then}"),
-                End::Rollback => "ROLLBACK".to_owned(),
             };
             self.committed = true;
             self.client.batch_execute(&sql)?;

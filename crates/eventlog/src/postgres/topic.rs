@@ -35,6 +35,7 @@ pub(super) struct TopicInfo {
     pub id: i32,
     /// The table's name, quoted.
     pub table: String,
+    /// The name of its offsets' sequence, quoted.
     sequence: String,
     decided: AtomicU64,
     /// Held during a look at the locks: an older look must not be taken for a newer one.
@@ -134,6 +135,12 @@ impl TopicInfo {
         let blocked = lock(&self.blocked);
         let next = blocked.as_ref().map(|blocked| blocked.next);
         next.map_or(FIRST_PAUSE, |next| next.saturating_duration_since(Instant::now()))
+    }
+
+    /// The statement that takes so many offsets.
+    pub fn take_offsets(&self, count: usize) -> String {
+        let literal = self.sequence.replace('\'', "''");
+        format!("SELECT nextval('{literal}') FROM generate_series(1, {count});")
     }
 
     fn last_and_holders(

@@ -17,6 +17,8 @@ use crate::{Append, Done, Error, Limits, Result};
 /// A transaction takes no more jobs and bytes than these, so that the first doesn't wait long for the last.
 const JOBS_AT_ONCE: usize = 1000;
 const BYTES_AT_ONCE: usize = 8 << 20;
+/// Whoever was just answered is likely to append again: so long the next transaction waits to be as large as the last.
+const GATHER: Duration = Duration::from_micros(300);
 /// How long the thread sleeps at most while the server is away, to see whether anything still waits.
 const TICK: Duration = Duration::from_millis(100);
 /// How often ids are removed that are out of the window.
@@ -45,6 +47,8 @@ struct Waiting {
     jobs: VecDeque<Job>,
     events: usize,
     closed: bool,
+    /// How many jobs the thread waits for.
+    wanted: usize,
 }
 
 impl Writer {
@@ -103,8 +107,11 @@ impl Writer {
         self.shared.remind(&job);
         waiting.events = events;
         waiting.jobs.push_back(job);
-        drop(waiting);
-        self.shared.filled.notify_one();
+        // A thread that gathers isn't woken for each.
+        if waiting.jobs.len() >= waiting.wanted {
+            drop(waiting);
+            self.shared.filled.notify_one();
+        }
     }
 }
 
@@ -122,11 +129,16 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    /// Waits for jobs and takes them; `None` when the log is closed and all are done.
-    fn take(&self) -> Option<Vec<Job>> {
-        let empty = |waiting: &mut Waiting| waiting.jobs.is_empty() && !waiting.closed;
-        let waiting = self.filled.wait_while(lock(&self.waiting), empty);
-        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+    /// Waits for jobs, for a moment for as many as there were `before`, and takes them; `None` when the log is closed
+    /// and all are done.
+    fn take(&self, before: usize) -> Option<Vec<Job>> {
+        let mut waiting = lock(&self.waiting);
+        waiting.wanted = before;
+        let few = |waiting: &mut Waiting| waiting.jobs.len() < waiting.wanted && !waiting.closed;
+        let gathered = self.filled.wait_timeout_while(waiting, GATHER, few);
+        waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        waiting.wanted = 1;
+        waiting = self.filled.wait_while(waiting, few).unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let fits = |job: &&Job| {
             bytes += job.bytes;
@@ -208,7 +220,9 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self) {
-        while let Some(mut jobs) = self.shared.take() {
+        let mut before = 1;
+        while let Some(mut jobs) = self.shared.take(before) {
+            before = jobs.len();
             loop {
                 jobs.retain(|job| !job.answer.is_given());
                 if jobs.is_empty() {

@@ -3,6 +3,8 @@
 // Each test file uses the part that it needs.
 #![allow(dead_code)]
 
+pub mod own;
+
 use std::env;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
