@@ -158,8 +158,10 @@ fn appends_and_claims_survive(
                             let number = String::from_utf8_lossy(&delivery.event.value);
                             let number = number.parse().expect("a number");
                             handled.entry(delivery.event.key.clone()).or_default().push(number);
-                            // If this fails, it may come again.
-                            drop(member.finish(&delivery.claim));
+                            while let Err(error) = member.finish(&delivery.claim) {
+                                assert!(error.retry(), "{error}");
+                                thread::sleep(Duration::from_millis(20));
+                            }
                         }
                     }
                     Err(error) => {

@@ -27,6 +27,8 @@ pub(super) struct Found {
     untouched: HashSet<usize>,
     /// A member's lease has run out.
     pub expired: bool,
+    /// Events become due by what is done before the claim.
+    pub all_due: bool,
     /// This life of the member is over.
     pub over: bool,
     /// When to look again by the clock.
@@ -35,7 +37,7 @@ pub(super) struct Found {
 
 impl Found {
     pub fn anything(&self) -> bool {
-        self.over || self.expired || !self.due.is_empty() || !self.untouched.is_empty()
+        self.over || self.all_due || !self.due.is_empty() || !self.untouched.is_empty()
     }
 }
 
@@ -62,6 +64,7 @@ pub(super) fn look(
             // The row of the members: this one's life, what it has in hand, the first lease that ends.
             found.over = taken != Some(epoch as i64);
             found.expired = has_come;
+            found.all_due = has_come;
             if first.is_some_and(|in_hand| in_hand as usize >= s.concurrency) {
                 // What is due waits for room, and room comes with a signal.
                 found.due.clear();
@@ -138,7 +141,7 @@ pub(super) fn claim(
             epoch,
         };
         let mut claims = Vec::new();
-        if room > 0 && (found.due.contains(&place) || found.expired) {
+        if room > 0 && (found.due.contains(&place) || found.all_due) {
             claims = claim_due(session, &s.group, topic, epoch, room, claim)?;
         }
         if claims.len() < room && found.untouched.contains(&place) {

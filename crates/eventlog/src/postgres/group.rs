@@ -116,6 +116,24 @@ fn release(
     Ok(())
 }
 
+/// Gives back what the member has claimed without having heard of it, uncounted.
+pub(super) fn release_unheard(
+    session: &mut Session,
+    s: &Subscription,
+    epoch: u64,
+    heard: &HashSet<Claim>,
+) -> Result<(), Failure> {
+    let heard = heard.iter().filter(|claim| claim.epoch == epoch);
+    let (topics, offsets): (Vec<&str>, Vec<i64>) =
+        heard.map(|claim| (claim.topic.as_str(), sql_offset(claim.offset))).unzip();
+    let sql = "UPDATE consumer_group_events
+               SET state = 1, due_at = 'epoch', attempt = attempt - 1
+               WHERE group_id = $1 AND epoch = $2 AND state = 2 AND (topic, msg_offset) NOT IN (
+                 SELECT * FROM unnest($3::text[], $4::int8[]))";
+    session.execute(sql, &[&s.group, &(epoch as i64), &topics, &offsets])?;
+    Ok(())
+}
+
 /// What a settlement did, in the order of its claims, and whether something may be claimed that couldn't before.
 pub(super) struct Settlement {
     pub settled: Vec<Settled>,

@@ -1,5 +1,6 @@
 //! A member of a group: looks, claims what was found, and waits for a wake-up between.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
@@ -24,17 +25,35 @@ pub(super) struct Member {
     left: bool,
 }
 
-#[derive(Clone, Copy)]
 struct Life {
     /// Another one after the member was thought dead.
     epoch: u64,
     /// When the lease was last extended.
     seen: Instant,
+    /// The claims that were handed to the caller and aren't settled.
+    held: HashSet<Claim>,
+    /// The connection was lost during a claim: there may be claims in the database that nobody has heard of.
+    in_doubt: bool,
+}
+
+impl Life {
+    fn new(epoch: u64) -> Life {
+        Life { epoch, seen: Instant::now(), held: HashSet::new(), in_doubt: false }
+    }
+
+    /// The lease was extended; with another epoch the claims of the old one are lost.
+    fn live_on(&mut self, epoch: u64, seen: Instant) {
+        if epoch != self.epoch {
+            self.held.clear();
+        }
+        self.epoch = epoch;
+        self.seen = seen;
+    }
 }
 
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, epoch: u64) -> Member {
-        let life = Mutex::new(Life { epoch, seen: Instant::now() });
+        let life = Mutex::new(Life::new(epoch));
         Member { shared, subscription, life, interrupted: AtomicBool::new(false), left: false }
     }
 
@@ -54,17 +73,20 @@ impl Member {
 
     /// One look: what can be claimed, and when to look again if that is nothing.
     fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
-        let Life { epoch, seen } = *self.life();
+        let (epoch, seen, in_doubt) = {
+            let life = self.life();
+            (life.epoch, life.seen, life.in_doubt)
+        };
         let s = &*self.subscription;
-        let found = self.shared.database.run(|session| {
+        let mut found = self.shared.database.run(|session| {
             let topics = self.topics(session)?;
             claim::look(session, s, &topics, epoch)
         })?;
-        let deliveries = match found.anything() {
-            true => self.claim_found(&found, max)?,
-            false => Vec::new(),
-        };
-        if !found.anything() && seen.elapsed() >= s.lease / 3 {
+        found.all_due |= in_doubt;
+        let mut deliveries = Vec::new();
+        if found.anything() {
+            deliveries = self.claim_found(&found, max)?;
+        } else if seen.elapsed() >= s.lease / 3 {
             self.extend()?;
         }
         Ok((deliveries, found.again))
@@ -72,12 +94,18 @@ impl Member {
 
     fn claim_found(&self, found: &Found, max: usize) -> Result<Vec<Delivery>> {
         let mut life = self.life();
+        let was_in_doubt = life.in_doubt;
+        // Until it is known how this ends.
+        life.in_doubt = true;
         let seen = Instant::now();
         let s = &*self.subscription;
         let (epoch, deliveries) = self.shared.database.run(|session| {
             let topics = self.topics(session)?;
             session.transaction(&[self.lock()], |session| {
                 let epoch = live(session, s, life.epoch)?;
+                if was_in_doubt {
+                    group::release_unheard(session, s, epoch, &life.held)?;
+                }
                 if found.expired {
                     group::expire(session, &s.group)?;
                 }
@@ -85,7 +113,9 @@ impl Member {
                 Ok(((epoch, deliveries), End::Quick(String::new())))
             })
         })?;
-        *life = Life { epoch, seen };
+        life.live_on(epoch, seen);
+        life.in_doubt = false;
+        life.held.extend(deliveries.iter().map(|delivery| delivery.claim.clone()));
         Ok(deliveries)
     }
 
@@ -153,6 +183,9 @@ impl Consumer for Member {
             session.flush()?;
             Ok(settled)
         })?;
+        let mut life = self.life();
+        settlements.iter().for_each(|(claim, _)| drop(life.held.take(claim)));
+        drop(life);
         // There is room for a claim of this member that waits in another thread.
         changed.notify();
         Ok(settled)
@@ -170,7 +203,7 @@ impl Consumer for Member {
                 Ok((live(session, s, life.epoch)?, End::Quick(String::new())))
             })
         })?;
-        *life = Life { epoch, seen };
+        life.live_on(epoch, seen);
         Ok(())
     }
 
