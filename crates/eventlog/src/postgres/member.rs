@@ -101,7 +101,7 @@ impl Member {
         let s = &*self.subscription;
         let (epoch, deliveries) = self.shared.database.run(|session| {
             let topics = self.topics(session)?;
-            session.transaction(&[self.lock()], |session| {
+            let (epoch, deliveries) = session.transaction(&[self.lock()], |session| {
                 let epoch = live(session, s, life.epoch)?;
                 if was_in_doubt {
                     group::release_unheard(session, s, epoch, &life.held)?;
@@ -111,7 +111,12 @@ impl Member {
                 }
                 let deliveries = claim::claim(session, s, &topics, found, epoch, max)?;
                 Ok(((epoch, deliveries), End::Quick(String::new())))
-            })
+            })?;
+            // A server that crashed would hand them to others, while their functions run here.
+            if !deliveries.is_empty() {
+                session.flush()?;
+            }
+            Ok((epoch, deliveries))
         })?;
         life.live_on(epoch, seen);
         life.in_doubt = false;

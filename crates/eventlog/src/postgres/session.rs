@@ -14,8 +14,7 @@ const OLDEST: i32 = 120_000;
 /// Statements that are kept prepared; texts differ by topic.
 const PREPARED_MOST: usize = 1000;
 
-/// Transactions don't wait for the disk unless they say so: a claim that is lost with the server is lost rightly. The
-/// plans of queue tables that were empty when they were made would be scans, so the planner is held to the indexes.
+/// Transactions don't wait for the disk unless they say so, or [`Session::flush`] does after them. The plans of queue tables that were empty when they were made would be scans, so the planner is held to the indexes.
 /// A stopped process must not keep the others from its locks.
 const SETTINGS: &str = "
 SET synchronous_commit = off;
