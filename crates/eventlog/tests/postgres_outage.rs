@@ -12,7 +12,7 @@ use eventlog::{
     Append, Driver, Error, EventLog, Invalid, Limits, NewEvent, Read, Result, Subscription, Topic,
 };
 use postgres_server::own::OwnServer;
-use postgres_server::{orders, topic, Database};
+use postgres_server::{connect, orders, topic, Database};
 
 fn open(conninfo: &str, append_timeout: Duration, queue: usize) -> Arc<dyn EventLog> {
     let limits = Limits { append_timeout, queue, ..Limits::default() };
@@ -263,4 +263,32 @@ fn a_listener_whose_connection_was_ended_hears_again() {
         assert_eq!(found[0].event.value, round.to_string().into_bytes());
         member.finish(&found[0].claim).expect("finished");
     }
+}
+
+/// After a restart the transaction's locks are under another name.
+#[test]
+fn a_prepared_transaction_is_waited_for_across_a_restart() {
+    let server = OwnServer::start();
+    let log = open(&server.conninfo(), Duration::from_secs(20), 10);
+    let orders = topic("orders");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    let mut client = connect(&server.conninfo());
+    let insert = "BEGIN; SET LOCAL spacer.own = 'on';
+                  INSERT INTO topic_orders (key, value) VALUES ('prepared', '1');
+                  PREPARE TRANSACTION 'x'";
+    client.batch_execute(insert).expect("prepared");
+    log.append(one(&orders)).expect("appended");
+    let read = || log.read(&orders, &Read::default());
+    assert_eq!(read(), Ok(Vec::new()));
+    server.stop(false);
+    server.start_again();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        // Unavailable at first.
+        assert_eq!(read().unwrap_or_default(), []);
+        thread::sleep(Duration::from_millis(20));
+    }
+    connect(&server.conninfo()).batch_execute("COMMIT PREPARED 'x'").expect("committed");
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(read().expect("read").len(), 2);
 }

@@ -15,7 +15,7 @@ use super::topic::TopicInfo;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
 
 /// Ids beyond the window are removed in portions, so that no append has to wait for many.
-const FORGET_AT_ONCE: i64 = 5000;
+const FORGET_AT_ONCE: i64 = 1000;
 
 /// Whom an append's outcome is told, once: by the writer, or at its deadline by the clock.
 pub(super) struct Answer(Mutex<Option<Done>>);
@@ -229,7 +229,7 @@ pub(super) fn forget(session: &mut Session, window: Duration) -> Result<bool, Fa
     let sql = "DELETE FROM appends WHERE id = ANY (ARRAY(
                  SELECT id FROM appends
                  WHERE created_at < clock_timestamp() - $1 * interval '1 millisecond'
-                 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+                 LIMIT $2 FOR UPDATE SKIP LOCKED))";
     let removed = session.execute(sql, &[&(window.as_millis() as f64), &FORGET_AT_ONCE])?;
     Ok(removed as i64 == FORGET_AT_ONCE)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::connection::{column, Failure};
 use super::events;
-use super::group::{CLAIMED, PARKED};
+use super::group::{self, CLAIMED, PARKED};
 use super::session::{Params, Session};
 use super::topic::TopicInfo;
 use crate::consumer::WINDOW;
@@ -155,15 +155,18 @@ pub(super) fn claim(
         claims.sort_by_key(|claim| claim.offset);
         let offsets: Vec<i64> = claims.iter().map(|claim| claim.offset as i64).collect();
         let events = events::get(session, info, topic, &offsets)?;
-        if events.len() != claims.len() {
-            let missing = claims.len() - events.len();
-            return Err(Failure::Value(format!(
-                "{missing} events that group {:?} has claimed in topic {topic} were deleted",
-                s.group
-            )));
+        let mut events = events.into_iter().peekable();
+        let mut gone = Vec::new();
+        for claim in claims {
+            match events.next_if(|event| event.offset == claim.offset) {
+                Some(event) => deliveries.push(Delivery { event, claim }),
+                None => gone.push(claim),
+            }
         }
-        deliveries
-            .extend(events.into_iter().zip(claims).map(|(event, claim)| Delivery { event, claim }));
+        // Somebody has deleted these from the log: there is nothing left to be done about them.
+        if !gone.is_empty() {
+            group::finish(session, &s.group, &gone)?;
+        }
     }
     Ok(deliveries)
 }

@@ -215,6 +215,17 @@ pub(super) fn settle(
     Ok(Settlement { settled, freed })
 }
 
+/// Ends claimed events, and lets those behind them go on.
+pub(super) fn finish(session: &mut Session, group: &str, claims: &[Claim]) -> Result<(), Failure> {
+    let mut ended = Held::default();
+    claims.iter().enumerate().for_each(|(number, claim)| ended.push(number, claim));
+    let keys = ended.remove(session, group)?;
+    let keys: Vec<(&str, &str)> =
+        keys.iter().map(|(number, key)| (claims[*number].topic.as_str(), key.as_str())).collect();
+    free(session, group, &keys)?;
+    Ok(())
+}
+
 /// Claims as columns, and their numbers in the settlement.
 #[derive(Default)]
 struct Held<'a> {

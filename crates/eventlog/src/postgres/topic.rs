@@ -95,7 +95,7 @@ impl TopicInfo {
         let before = self.decided();
         let (last, holders) = self.last_and_holders(session)?;
         let still = |known: &Blocked| {
-            // A transaction that is prepared for a two-phase commit changes its name.
+            // A transaction that is prepared for a two-phase commit changes its name when the server restarts.
             holders.iter().any(|(name, prepared)| *prepared || known.holders.contains(name))
         };
         if let Some(known) = &mut *blocked {

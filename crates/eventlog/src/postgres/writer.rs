@@ -311,10 +311,10 @@ impl Loop {
         match append::forget(session, self.window) {
             // There is more, for after the next commit.
             Ok(true) => {}
-            Ok(false) => self.forget_at = Instant::now() + FORGET_EACH,
+            Ok(false) => self.forget_at = Instant::now() + FORGET_EACH.min(self.window),
             // The ids are left for another time; what ails the connection shows at the next append.
             Err(failure) => {
-                self.forget_at = Instant::now() + FORGET_EACH;
+                self.forget_at = Instant::now() + FORGET_EACH.min(self.window);
                 if failure.is_lost() {
                     self.session = None;
                 }

@@ -64,6 +64,7 @@ impl OwnServer {
     pub fn start_again(&self) {
         let options = format!("-p {} -c listen_addresses=127.0.0.1", self.port);
         let options = format!("{options} -c unix_socket_directories=''");
+        let options = format!("{options} -c max_prepared_transactions=10");
         let log = self.folder.path().join("log");
         let mut command = self.command("pg_ctl");
         command.arg("-D").arg(self.data()).arg("-l").arg(log);
