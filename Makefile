@@ -51,5 +51,6 @@ install: build ## Install both and the completions (DESTDIR=dir, prefix=/usr/loc
 	@DESTDIR='$(DESTDIR)' prefix='$(prefix)' scripts/install
 
 clean: ## Remove what was built
+	@scripts/services stop
 	cargo clean
 	rm -rf build
