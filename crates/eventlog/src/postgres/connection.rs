@@ -104,6 +104,7 @@ impl Database {
                 Err(failure) if failure.is_lost() => {
                     // Whatever ended this one has probably ended the others.
                     lock(&self.idle).clear();
+                    self.forget_topics();
                     if session.may_have_committed() {
                         return Err(self.error(failure));
                     }
@@ -135,6 +136,11 @@ impl Database {
         Ok(lock(&self.topics).entry(topic.clone()).or_insert(info).clone())
     }
 
+    /// After a lost connection the server's database may be another: an older copy of it, say.
+    pub fn forget_topics(&self) {
+        lock(&self.topics).clear();
+    }
+
     /// What a failure means to the user of the log.
     pub fn error(&self, failure: Failure) -> Error {
         let of_data = failure.is_of_data();
@@ -152,7 +158,7 @@ impl Database {
             }
             Some(&SqlState::UNDEFINED_TABLE) => {
                 // Somebody dropped a topic's table: what is known of the topics may be out of date.
-                lock(&self.topics).clear();
+                self.forget_topics();
                 Invalid::UnfitStore { store, reason }.into()
             }
             Some(&(SqlState::UNDEFINED_COLUMN | SqlState::INSUFFICIENT_PRIVILEGE)) => {

@@ -279,6 +279,7 @@ impl Loop {
             }
             if lost {
                 jobs.splice(0..0, together);
+                self.shared.database.forget_topics();
                 // Whatever ends connections at once isn't asked for the next one without a pause.
                 thread::sleep(TICK / 10);
                 return;
