@@ -4,6 +4,7 @@
 //! A second thread, the clock, answers appends whose time is over, wherever they are: the server may not answer at all.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ struct Shared {
     /// The answers that are due, in the order of their deadlines.
     due: Mutex<VecDeque<(Instant, Arc<Answer>)>>,
     due_added: Condvar,
+    /// For the clock, which mustn't take the queue's lock while it has its own: submitting takes them the other way.
+    closing: AtomicBool,
     /// Why the server is away, as far as is known.
     trouble: Mutex<Option<Error>>,
 }
@@ -64,6 +67,7 @@ impl Writer {
             filled: Condvar::new(),
             due: Mutex::default(),
             due_added: Condvar::new(),
+            closing: AtomicBool::new(false),
             trouble: Mutex::default(),
         });
         let clock = shared.clone();
@@ -119,6 +123,7 @@ impl Drop for Writer {
     /// Stores what waits. Doesn't wait longer for that than the appends do.
     fn drop(&mut self) {
         lock(&self.shared.waiting).closed = true;
+        self.shared.closing.store(true, Ordering::Release);
         self.shared.filled.notify_all();
         self.shared.due_added.notify_all();
         // An append's answer may hold the last use of the log; then this is one of its threads.
@@ -183,7 +188,7 @@ impl Shared {
                 due = lock(&self.due);
                 continue;
             }
-            if next.is_none() && lock(&self.waiting).closed {
+            if next.is_none() && self.closing.load(Ordering::Acquire) {
                 return;
             }
             // A close that isn't seen here in time is seen at the next tick.
