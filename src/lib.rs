@@ -6,6 +6,7 @@
 
 mod api;
 mod capture;
+mod chunked;
 mod conf;
 mod ctx;
 mod function;

@@ -5,6 +5,7 @@ use std::ptr;
 
 use nginx_sys::*;
 
+use crate::chunked::ngx_http_spacer_chunked_filter_module;
 use crate::conf::directives::COMMANDS;
 use crate::conf::{self, MainConf};
 use crate::ngx::{self, log_error, Request};
@@ -48,20 +49,32 @@ unsafe impl<T> Sync for Entry<T> {}
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_modules: [Entry<ngx_module_t>; 2] =
-    [Entry(ptr::addr_of!(ngx_http_spacer_module)), Entry(ptr::null())];
+pub static ngx_modules: [Entry<ngx_module_t>; 3] = [
+    Entry(ptr::addr_of!(ngx_http_spacer_module)),
+    Entry(ptr::addr_of!(ngx_http_spacer_chunked_filter_module)),
+    Entry(ptr::null()),
+];
 
 const NAME: &CStr = c"ngx_http_spacer_module";
+const CHUNKED_NAME: &CStr = c"ngx_http_spacer_chunked_filter_module";
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_module_names: [Entry<c_char>; 2] = [Entry(NAME.as_ptr()), Entry(ptr::null())];
+pub static ngx_module_names: [Entry<c_char>; 3] =
+    [Entry(NAME.as_ptr()), Entry(CHUNKED_NAME.as_ptr()), Entry(ptr::null())];
 
-/// The filters belong behind nginx's copy filter, which puts files into memory for who asks.
+/// The filters belong behind nginx's copy filter, which puts files into memory for who asks, and those for chunks
+/// right before nginx's own, the last that changes a body. (A module is put before those that follow it here, and
+/// nginx calls filters from the last to the first.)
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static ngx_module_order: [Entry<c_char>; 3] =
-    [Entry(NAME.as_ptr()), Entry(c"ngx_http_copy_filter_module".as_ptr()), Entry(ptr::null())];
+pub static ngx_module_order: [Entry<c_char>; 5] = [
+    Entry(CHUNKED_NAME.as_ptr()),
+    Entry(c"ngx_http_range_header_filter_module".as_ptr()),
+    Entry(NAME.as_ptr()),
+    Entry(c"ngx_http_copy_filter_module".as_ptr()),
+    Entry(ptr::null()),
+];
 
 pub fn module() -> &'static ngx_module_t {
     // SAFETY: nginx fills in the indexes when it loads the module; afterwards it is constant.

@@ -209,6 +209,20 @@ pub unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
     }
 }
 
+/// The room before and behind a buffer's bytes, for the lines that make them a chunk.
+pub const MARGIN_BEFORE: usize = 18;
+const MARGIN_BEHIND: usize = crate::chunked::END_MAX;
+const MARGINS: usize = MARGIN_BEFORE + MARGIN_BEHIND;
+
+/// Whether this is a buffer from here whose bytes begin where they did, so that the margins are free. What a filter has
+/// copied to a buffer of its own is told by its address.
+pub fn is_as_made(buffer: &ngx_buf_t) -> bool {
+    let behind = ptr::from_ref(buffer).wrapping_add(1).cast::<u8>().cast_mut();
+    buffer.tag == module::tag()
+        && buffer.start == behind
+        && buffer.pos == behind.wrapping_add(MARGIN_BEFORE)
+}
+
 /// A link with its buffer and, behind them, the bytes: one allocation for a response that is handed over once.
 #[repr(C)]
 struct Packed {
@@ -224,6 +238,7 @@ unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
         if ctx.output.free.is_null() {
             // The second buffer of a response says that more will follow: make it one that fits them.
             let size = if ctx.output.busy.is_null() { len } else { len.max(STAGE_MAX / 2) };
+            let size = size + MARGINS;
             let packed: *mut Packed = ngx_palloc(pool, size_of::<Packed>() + size).cast();
             if packed.is_null() {
                 return None;
@@ -238,8 +253,8 @@ unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
         (*link).next = ptr::null_mut();
         let buffer = &mut *(*link).buf;
         let (mut start, mut end) = (buffer.start, buffer.end);
-        if (end.offset_from(start) as usize) < len {
-            let size = len.max(STAGE_MAX / 2);
+        if (end.offset_from(start) as usize) < len + MARGINS {
+            let size = len.max(STAGE_MAX / 2) + MARGINS;
             start = ngx_pnalloc(pool, size).cast();
             if start.is_null() {
                 return None;
@@ -255,8 +270,8 @@ fn empty_buffer(start: *mut u8, end: *mut u8) -> ngx_buf_t {
     // SAFETY: all-zero is a buffer without any mark.
     let mut buffer: ngx_buf_t = unsafe { std::mem::zeroed() };
     buffer.start = start;
-    buffer.pos = start;
-    buffer.last = start;
+    buffer.pos = start.wrapping_add(MARGIN_BEFORE);
+    buffer.last = buffer.pos;
     buffer.end = end;
     buffer.tag = module::tag();
     buffer
