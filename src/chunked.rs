@@ -40,8 +40,8 @@ static NEXT: Worker<ngx_http_output_body_filter_pt> = Worker::new(None);
 /// What ends a chunk and, from the third byte on, a body.
 const END: [u8; 7] = *b"\r\n0\r\n\r\n";
 
-/// The most that is written behind the bytes.
-pub const END_MAX: usize = END.len();
+/// What is written behind the bytes, if only the first two of it are sent.
+pub const MARGIN_BEHIND: usize = END.len();
 
 unsafe extern "C" fn install(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this at the end of a configuration, the only time when its filters' head changes.
@@ -78,19 +78,15 @@ unsafe fn frame(r: Request, chain: *mut ngx_chain_t) -> bool {
         if !link.next.is_null() || !is_as_made(buffer) || (*r).header_only() != 0 {
             return false;
         }
+        // What has no bytes is for nginx's filter, and so are trailers.
         let len = buffer.last.offset_from(buffer.pos) as usize;
         let last = buffer.last_buf() != 0;
-        if last && (*r).headers_out.trailers.part.nelts != 0 || len == 0 && !last {
+        if len == 0 || last && (*r).headers_out.trailers.part.nelts != 0 {
             return false;
         }
-        let end = if last { &END[..] } else { &END[..2] };
-        let end = if len == 0 { &end[2..] } else { end };
-        ptr::copy_nonoverlapping(end.as_ptr(), buffer.last, end.len());
-        buffer.last = buffer.last.add(end.len());
-        buffer.set_temporary(1);
-        if len > 0 {
-            buffer.pos = write_size(buffer.pos, len);
-        }
+        buffer.last.cast::<[u8; END.len()]>().write(END);
+        buffer.last = buffer.last.add(if last { END.len() } else { "\r\n".len() });
+        buffer.pos = write_size(buffer.pos, len);
         true
     }
 }

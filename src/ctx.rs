@@ -141,12 +141,17 @@ unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
     // SAFETY: one thread.
     unsafe {
         let (vm, owns_vm) = vm_for(r)?;
-        let ctx = (*IDLE.get()).pop().unwrap_or_else(|| Box::into_raw(Box::new(Ctx::empty())));
+        let ctx = (*IDLE.get()).pop().unwrap_or_else(allocate);
         (*ctx).r = r;
         (*ctx).vm = vm;
         (*ctx).owns_vm = owns_vm;
         ctx.as_mut()
     }
+}
+
+#[cold]
+fn allocate() -> *mut Ctx {
+    Box::into_raw(Box::new(Ctx::empty()))
 }
 
 /// Keeps the `Ctx` until the request's pool is destroyed. That is after the log phase, which the request's own
@@ -201,6 +206,15 @@ unsafe fn vm_for(r: Request) -> Option<(*mut Vm, bool)> {
         if conf::loc_conf(r).code_cache != 0 {
             return Some((module::main_conf(r).vm, false));
         }
+        vm_of_its_own(r)
+    }
+}
+
+/// `lua_code_cache off`: a VM for the request, and for those that it leads to.
+#[cold]
+unsafe fn vm_of_its_own(r: Request) -> Option<(*mut Vm, bool)> {
+    // SAFETY: as in `vm_for`.
+    unsafe {
         // A subrequest, and a request redirected internally, go on in the VM they came from.
         if let Some(parent) = (*r).parent.as_mut().and_then(|parent| get(parent)) {
             return Some((parent.vm, false));
@@ -223,8 +237,16 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
         let idle = &mut *IDLE.get();
         if idle.len() < IDLE_MAX {
             idle.push(ctx);
-            return;
+        } else {
+            free(ctx);
         }
+    }
+}
+
+#[cold]
+unsafe fn free(ctx: *mut Ctx) {
+    // SAFETY: the box was leaked in `allocate`, and has been reset.
+    unsafe {
         let mut ctx = Box::from_raw(ctx);
         if let (Some(mut spare), Some(vm)) = (ctx.spare.take(), ctx.vm.as_mut()) {
             spare.discard(vm);

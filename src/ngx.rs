@@ -132,6 +132,7 @@ pub unsafe fn pool_box<T>(pool: *mut ngx_pool_t, value: T) -> *mut T {
 ///
 /// # Safety
 /// `log` is a live log.
+#[cold]
 pub unsafe fn log_parts(level: u32, log: *mut ngx_log_t, parts: &[&[u8]]) {
     // SAFETY: the format takes a length and a pointer to that many bytes.
     unsafe {
@@ -147,6 +148,7 @@ pub unsafe fn log_parts(level: u32, log: *mut ngx_log_t, parts: &[&[u8]]) {
 ///
 /// # Safety
 /// `log` is a live log.
+#[cold]
 pub unsafe fn log_fmt(level: u32, log: *mut ngx_log_t, err: i32, args: fmt::Arguments<'_>) {
     let mut text = Vec::with_capacity(256);
     let _ = text.write_fmt(args);

@@ -211,8 +211,7 @@ pub unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
 
 /// The room before and behind a buffer's bytes, for the lines that make them a chunk.
 pub const MARGIN_BEFORE: usize = 18;
-const MARGIN_BEHIND: usize = crate::chunked::END_MAX;
-const MARGINS: usize = MARGIN_BEFORE + MARGIN_BEHIND;
+const MARGINS: usize = MARGIN_BEFORE + crate::chunked::MARGIN_BEHIND;
 
 /// Whether this is a buffer from here whose bytes begin where they did, so that the margins are free. What a filter has
 /// copied to a buffer of its own is told by its address.
@@ -232,22 +231,29 @@ struct Packed {
 
 /// A chain link with an empty buffer for `len` bytes: one that nginx is done with, or a new one.
 unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
+    // SAFETY: the request and its pool are live.
+    unsafe {
+        if !ctx.output.free.is_null() {
+            return reuse_buffer(ctx, len);
+        }
+        // The second buffer of a response says that more will follow: make it one that fits them.
+        let size = if ctx.output.busy.is_null() { len } else { len.max(STAGE_MAX / 2) };
+        let size = size + MARGINS;
+        let packed: *mut Packed = ngx_palloc((*ctx.r).pool, size_of::<Packed>() + size).cast();
+        if packed.is_null() {
+            return None;
+        }
+        let start: *mut u8 = packed.add(1).cast();
+        (*packed).link = ngx_chain_t { buf: &mut (*packed).buffer, next: ptr::null_mut() };
+        (*packed).buffer = empty_buffer(start, start.add(size));
+        Some(&mut (*packed).link)
+    }
+}
+
+#[inline(never)]
+unsafe fn reuse_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
     // SAFETY: links in `free` belong to this request and nobody else refers to them.
     unsafe {
-        let pool = (*ctx.r).pool;
-        if ctx.output.free.is_null() {
-            // The second buffer of a response says that more will follow: make it one that fits them.
-            let size = if ctx.output.busy.is_null() { len } else { len.max(STAGE_MAX / 2) };
-            let size = size + MARGINS;
-            let packed: *mut Packed = ngx_palloc(pool, size_of::<Packed>() + size).cast();
-            if packed.is_null() {
-                return None;
-            }
-            let start: *mut u8 = packed.add(1).cast();
-            (*packed).link = ngx_chain_t { buf: &mut (*packed).buffer, next: ptr::null_mut() };
-            (*packed).buffer = empty_buffer(start, start.add(size));
-            return Some(&mut (*packed).link);
-        }
         let link = ctx.output.free;
         ctx.output.free = (*link).next;
         (*link).next = ptr::null_mut();
@@ -255,7 +261,7 @@ unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
         let (mut start, mut end) = (buffer.start, buffer.end);
         if (end.offset_from(start) as usize) < len + MARGINS {
             let size = len.max(STAGE_MAX / 2) + MARGINS;
-            start = ngx_pnalloc(pool, size).cast();
+            start = ngx_pnalloc((*ctx.r).pool, size).cast();
             if start.is_null() {
                 return None;
             }

@@ -74,6 +74,7 @@ pub unsafe fn scratch<'a>() -> &'a mut Vec<u8> {
 }
 
 /// Keeps the error's text and gives `status` back.
+#[cold]
 pub fn error(status: c_int, message: fmt::Arguments<'_>) -> c_int {
     use std::io::Write as _;
     // SAFETY: one thread, and no reference is kept.
@@ -129,6 +130,7 @@ pub fn with_request_in(phases: u32, f: impl FnOnce(&mut Ctx) -> c_int) -> c_int 
     with_context(|ctx| if current().phase.is_in(phases) { f(ctx) } else { disabled() })
 }
 
+#[cold]
 pub fn disabled() -> c_int {
     error(RAISE, format_args!("API disabled in the context of {}", current().phase.directive()))
 }

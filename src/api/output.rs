@@ -15,19 +15,22 @@ use crate::output::{
     core_loc_conf, finish, hand_over, is_flushed, pass_on, send_header, transmit_header, STAGE_MAX,
 };
 
-/// The reasons why nothing may be printed any more.
+/// The status of a print that comes when nothing may be printed any more.
 fn refuse(ctx: &Ctx) -> Option<c_int> {
     // SAFETY: the request is live.
-    if unsafe { (*ctx.r).header_only() } != 0 {
-        return Some(error(FAIL, format_args!("header only")));
+    let header_only = unsafe { (*ctx.r).header_only() } != 0;
+    (header_only || ctx.output.eof || ctx.output.failed).then(|| refusal(ctx, header_only))
+}
+
+#[cold]
+fn refusal(ctx: &Ctx, header_only: bool) -> c_int {
+    if header_only {
+        return error(FAIL, format_args!("header only"));
     }
     if ctx.output.eof {
-        return Some(error(FAIL, format_args!("seen eof")));
+        return error(FAIL, format_args!("seen eof"));
     }
-    if ctx.output.failed {
-        return Some(filter_error());
-    }
-    None
+    filter_error()
 }
 
 fn filter_error() -> c_int {
@@ -48,9 +51,15 @@ fn perform(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
         if !runs_lua_filters(ctx) {
             return operation(ctx);
         }
-        let ctx: *mut Ctx = ctx;
-        wait(Box::pin(std::future::poll_fn(move |_| Poll::Ready(operation(&mut *ctx)))))
     }
+    perform_outside(ctx, operation)
+}
+
+#[cold]
+fn perform_outside(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
+    let ctx: *mut Ctx = ctx;
+    // SAFETY: as in `perform`.
+    wait(Box::pin(std::future::poll_fn(move |_| Poll::Ready(unsafe { operation(&mut *ctx) }))))
 }
 
 /// Gives up the wait that `perform` asked for: the coroutine can't yield.

@@ -2,7 +2,7 @@
 
 use nginx_sys::*;
 
-use super::{guard, settle, start, Phase};
+use super::{guard, returned, settle, start, Phase};
 use crate::conf;
 use crate::ctx::{self, Ctx};
 use crate::ngx::{self, log_debug, Request};
@@ -89,17 +89,16 @@ unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
-        let returned = matches!(outcome, Outcome::Returned);
-        if !returned {
-            ctx::keep(ctx);
+        if matches!(outcome, Outcome::Returned) {
+            let rc = returned(ctx);
+            ctx::release_if_done(ctx);
+            return rc;
         }
+        ctx::keep(ctx);
         let Some(rc) = settle(ctx, outcome) else {
             ngx::hold(r);
             return ngx::DONE;
         };
-        if returned {
-            ctx::release_if_done(ctx);
-        }
         rc
     }
 }

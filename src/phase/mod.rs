@@ -200,10 +200,7 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
                 (*ctx.r).write_event_handler = Some(write_handler);
                 None
             }
-            Outcome::Returned => {
-                ctx.finish_entry(true);
-                Some(finished(ctx))
-            }
+            Outcome::Returned => Some(returned(ctx)),
             Outcome::Failed => {
                 ctx.stop_threads();
                 crate::output::hand_over(ctx);
@@ -229,8 +226,9 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
     }
 }
 
-/// The code ran to its end.
-unsafe fn finished(ctx: &mut Ctx) -> ngx_int_t {
+/// The code ran to its end: the status for nginx.
+unsafe fn returned(ctx: &mut Ctx) -> ngx_int_t {
+    ctx.finish_entry(true);
     if ctx.phase != Phase::Content {
         // SAFETY: the request is live.
         unsafe { crate::output::hand_over(ctx) };

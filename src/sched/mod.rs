@@ -14,6 +14,7 @@ pub mod wait;
 
 use std::ffi::c_int;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::ptr;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
@@ -103,20 +104,23 @@ impl Thread {
     pub fn new(ctx: &mut Ctx) -> Option<Box<Thread>> {
         // SAFETY: the request's VM is alive.
         unsafe {
-            let vm = &mut *ctx.vm;
-            if let Some(mut thread) = ctx.spare.take() {
-                if thread.vm != vm.id() {
-                    thread.coroutine = vm.coroutine()?;
-                    thread.vm = vm.id();
-                } else {
+            match ctx.spare.take() {
+                Some(mut thread) if thread.vm == (*ctx.vm).id() => {
                     log_debug!(ctx.r, "lua reusing cached lua thread");
+                    thread.ctx = ctx;
+                    Some(thread)
                 }
-                thread.ctx = ctx;
-                return Some(thread);
+                _ => Thread::create(ctx),
             }
-            let coroutine = vm.coroutine()?;
-            Some(Box::new(Thread { coroutine, vm: vm.id(), ctx, wait: None, posted: false }))
         }
+    }
+
+    #[cold]
+    fn create(ctx: &mut Ctx) -> Option<Box<Thread>> {
+        // SAFETY: the request's VM is alive.
+        let vm = unsafe { &mut *ctx.vm };
+        let coroutine = vm.coroutine()?;
+        Some(Box::new(Thread { coroutine, vm: vm.id(), ctx, wait: None, posted: false }))
     }
 
     /// Makes the coroutine ready for another function, and drops what it waits for. `returned` says that its function
@@ -127,8 +131,7 @@ impl Thread {
         // SAFETY: one thread; the VM outlives its coroutines.
         unsafe {
             if self.posted {
-                (*POSTED.get()).retain(|&posted| posted != this);
-                self.posted = false;
+                take_back(this);
             }
             let vm = &mut *(*self.ctx).vm;
             log_debug!((*self.ctx).r, "lua caching unused lua thread");
@@ -153,48 +156,63 @@ impl Thread {
     /// The thread and its `Ctx` stay alive: they are only ever freed outside the scheduler.
     pub unsafe fn run(&mut self, mut nargs: c_int) -> Outcome {
         let _busy = Busy::enter();
-        let l = self.coroutine.l;
         // SAFETY: the caller's promise, and the coroutine's stack is as `lua_resume` wants it.
         unsafe {
-            let ctx = self.ctx;
             loop {
-                let current = Current { ctx, thread: self, phase: (*ctx).phase };
-                let watched = !crate::conf::loc_conf((*ctx).r).endpoint.is_null();
-                let began = if watched { slow::clock() } else { 0 };
-                let status = enter(current, || lua::lua_resume_(l, nargs));
-                if watched {
-                    slow::check(&*ctx, began);
+                let status = self.resume(nargs);
+                if status == lua::LUA_OK {
+                    return Outcome::Returned;
                 }
-                match status {
-                    lua::LUA_OK => return Outcome::Returned,
-                    lua::LUA_YIELD => {}
-                    _ => {
-                        self.report(status);
-                        return Outcome::Failed;
-                    }
+                match self.stopped(status) {
+                    ControlFlow::Continue(status) => nargs = self.push_status(status),
+                    ControlFlow::Break(outcome) => return outcome,
                 }
-                if (*ctx).end.is_some() {
-                    return Outcome::Ended;
+            }
+        }
+    }
+
+    unsafe fn resume(&mut self, nargs: c_int) -> c_int {
+        // SAFETY: as in `run`.
+        unsafe {
+            let (ctx, l) = (self.ctx, self.coroutine.l);
+            let current = Current { ctx, thread: self, phase: (*ctx).phase };
+            let watched = !crate::conf::loc_conf((*ctx).r).endpoint.is_null();
+            let began = if watched { slow::clock() } else { 0 };
+            let status = enter(current, || lua::lua_resume_(l, nargs));
+            if watched {
+                slow::check(&*ctx, began);
+            }
+            status
+        }
+    }
+
+    /// The coroutine yielded or failed: how the run ended, or the status to go on with.
+    #[inline(never)]
+    unsafe fn stopped(&mut self, status: c_int) -> ControlFlow<Outcome, c_int> {
+        // SAFETY: as in `run`.
+        unsafe {
+            let ctx = self.ctx;
+            if status != lua::LUA_YIELD {
+                self.report(status);
+                return ControlFlow::Break(Outcome::Failed);
+            }
+            if (*ctx).end.is_some() {
+                return ControlFlow::Break(Outcome::Ended);
+            }
+            // A yield of the user's own, outside any coroutine of theirs, lets others run. What an earlier call left
+            // in the slot, and could not yield for, is dropped.
+            let mut wait = match self.wait.take() {
+                Some(wait) if (*(*ctx).vm).is_wait(self.coroutine.l) => wait,
+                _ => Box::pin(wait::next_turn()),
+            };
+            let waker = self.waker();
+            match wait.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Pending => {
+                    self.wait = Some(wait);
+                    ControlFlow::Break(Outcome::Waiting)
                 }
-                // A yield of the user's own, outside any coroutine of theirs, lets others run. What an earlier call
-                // left in the slot, and could not yield for, is dropped.
-                let mut wait = match self.wait.take() {
-                    Some(wait) if (*(*ctx).vm).is_wait(l) => wait,
-                    _ => Box::pin(wait::next_turn()),
-                };
-                let waker = self.waker();
-                match wait.as_mut().poll(&mut Context::from_waker(&waker)) {
-                    Poll::Pending => {
-                        self.wait = Some(wait);
-                        return Outcome::Waiting;
-                    }
-                    Poll::Ready(status) => {
-                        if (*ctx).end.is_some() {
-                            return Outcome::Ended;
-                        }
-                        nargs = self.push_status(status);
-                    }
-                }
+                Poll::Ready(_) if (*ctx).end.is_some() => ControlFlow::Break(Outcome::Ended),
+                Poll::Ready(status) => ControlFlow::Continue(status),
             }
         }
     }
@@ -300,6 +318,16 @@ pub unsafe fn defer(thread: *mut Thread) {
             ctx.ready.push(thread);
         }
         ngx_http_post_request(ctx.r, ptr::null_mut());
+    }
+}
+
+/// Takes the wake-up out of the queue.
+#[cold]
+unsafe fn take_back(thread: *mut Thread) {
+    // SAFETY: one thread of execution; `thread` is alive.
+    unsafe {
+        (*POSTED.get()).retain(|&posted| posted != thread);
+        (*thread).posted = false;
     }
 }
 

@@ -40,6 +40,17 @@ impl Vm {
             push_reference(l, reference);
             return Ok(());
         }
+        self.compile_and_push(l, code, r, cached)
+    }
+
+    #[cold]
+    fn compile_and_push(
+        &mut self,
+        l: *mut lua::lua_State,
+        code: &Code,
+        r: Option<Request>,
+        cached: bool,
+    ) -> Result<(), Error> {
         match &code.source {
             Source::Inline { text, chunk_name } => {
                 let function = self.compile(text, chunk_name).map_err(|message| {

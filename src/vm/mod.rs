@@ -129,6 +129,7 @@ impl Vm {
     }
 
     /// A new coroutine with an empty stack; `None` when there is no memory for one.
+    #[cold]
     pub fn coroutine(&mut self) -> Option<Coroutine> {
         unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
             // SAFETY: called by `lua_cpcall` with a pointer to the result.
@@ -178,6 +179,7 @@ impl Vm {
     }
 
     /// Drops the `ngx.ctx` table of that number.
+    #[cold]
     pub fn free_ctx_slot(&mut self, slot: c_int) {
         // SAFETY: assigning nil to an existing element of a plain table neither allocates nor raises.
         unsafe {
