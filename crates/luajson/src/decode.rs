@@ -65,8 +65,8 @@ struct Failed;
 type Decoded = Result<(), Failed>;
 
 /// A string's bytes, or where and why it isn't one.
-enum Text {
-    Plain { start: usize, end: usize },
+enum Text<'a> {
+    Plain(&'a [u8]),
     Unescaped,
 }
 struct BadString {
@@ -138,7 +138,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Pushes the value that starts with the byte `first`, at the current position.
-    #[inline]
+    #[inline(always)]
     fn value(&mut self, first: u8) -> Decoded {
         match first {
             b'"' => self.string(),
@@ -215,8 +215,8 @@ impl<'a> Decoder<'a> {
     #[inline]
     fn string(&mut self) -> Decoded {
         match self.scan_string() {
-            Ok(Text::Plain { start, end }) => {
-                self.stack.push_bytes(self.data.get(start..end).unwrap_or_default());
+            Ok(Text::Plain(text)) => {
+                self.stack.push_bytes(text);
                 Ok(())
             }
             Ok(Text::Unescaped) => {
@@ -228,19 +228,20 @@ impl<'a> Decoder<'a> {
     }
 
     /// Passes a string; the position stays at its start if it is broken.
-    #[inline]
-    fn scan_string(&mut self) -> Result<Text, BadString> {
+    #[inline(always)]
+    fn scan_string(&mut self) -> Result<Text<'a>, BadString> {
         let start = self.at + 1;
         let end = string_stop(self.data, start);
         if self.byte(end) == b'"' {
             self.at = end + 1;
-            return Ok(Text::Plain { start, end });
+            return Ok(Text::Plain(self.data.get(start..end).unwrap_or_default()));
         }
         self.unescape(start, end)
     }
 
     /// Passes a string that has its first backslash, or the end of the text, at `stop`.
-    fn unescape(&mut self, start: usize, mut stop: usize) -> Result<Text, BadString> {
+    #[inline(never)]
+    fn unescape(&mut self, start: usize, mut stop: usize) -> Result<Text<'a>, BadString> {
         let mut start = start;
         self.unescaped.clear();
         loop {
@@ -313,6 +314,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn array(&mut self) -> Decoded {
         self.descend(RESERVE_EVERY)?;
         let mut next = self.peek();
@@ -374,6 +376,7 @@ impl<'a> Decoder<'a> {
         Ok(())
     }
 
+    #[inline(never)]
     fn object(&mut self) -> Decoded {
         self.descend(RESERVE_EVERY)?;
         let mut next = self.peek();
@@ -425,8 +428,7 @@ impl<'a> Decoder<'a> {
     fn key(&mut self, first: u8) -> Result<Option<&'a [u8]>, Failed> {
         if first == b'"' {
             match self.scan_string() {
-                Ok(Text::Plain { start, end }) => {
-                    let key = self.data.get(start..end).unwrap_or_default();
+                Ok(Text::Plain(key)) => {
                     self.stack.push_bytes(key);
                     return Ok(Some(key));
                 }

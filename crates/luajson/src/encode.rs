@@ -68,6 +68,7 @@ impl Encoder<'_> {
     }
 
     /// Appends the topmost value, which is inside of `depth` tables.
+    #[inline(always)]
     fn value(&mut self, depth: c_int) -> Encoded<Written> {
         match self.stack.type_of(-1) {
             Type::STRING => self.string(-1),
@@ -143,6 +144,7 @@ impl Encoder<'_> {
         true
     }
 
+    #[inline(never)]
     fn table(&mut self, depth: c_int) -> Encoded<()> {
         let depth = depth.saturating_add(1);
         if depth > self.config.encode_max_depth.get() || !self.stack.reserve(3) {

@@ -9,6 +9,18 @@ const LONG: usize = 64;
 /// a NUL.
 #[inline]
 pub(crate) fn string_stop(data: &[u8], from: usize) -> usize {
+    // Most strings are short.
+    if let Some(block) = data.get(from..).and_then(|rest| rest.first_chunk::<16>()) {
+        let offset = stop_in_block(block);
+        if offset < 16 {
+            return from + offset;
+        }
+    }
+    string_stop_far(data, from)
+}
+
+#[inline(never)]
+fn string_stop_far(data: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(block) = data.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
         let offset = stop_in_block(block);
@@ -98,19 +110,36 @@ static ESCAPES: [u8; 256] = {
 #[inline]
 pub(crate) fn append_quoted(out: &mut Vec<u8>, text: &[u8], escape_slash: bool) {
     let slash = if escape_slash { b'/' } else { b'"' };
-    out.reserve(text.len() + 3);
-    out.push(b'"');
-    if !append_plain(out, text, slash) {
-        append_escaped(out, text, slash);
+    out.reserve(text.len() + 2);
+    let start = out.len();
+    // SAFETY: there is room for the text and two quotes, and all of it is written before it counts.
+    unsafe {
+        let quote = out.as_mut_ptr().add(start);
+        quote.write(b'"');
+        if copy_plain(text, quote.add(1), slash) {
+            quote.add(1 + text.len()).write(b'"');
+            out.set_len(start + text.len() + 2);
+            return;
+        }
     }
+    out.push(b'"');
+    append_escaped(out, text, slash);
     out.push(b'"');
 }
 
+#[inline(never)]
 fn append_escaped(out: &mut Vec<u8>, text: &[u8], slash: u8) {
     for block in text.chunks(32) {
-        if !append_plain(out, block, slash) {
-            append_bytewise(out, block, slash);
+        out.reserve(block.len());
+        // SAFETY: there is room for the block, and all of it is written before it counts.
+        unsafe {
+            let end = out.len();
+            if copy_plain(block, out.as_mut_ptr().add(end), slash) {
+                out.set_len(end + block.len());
+                continue;
+            }
         }
+        append_bytewise(out, block, slash);
     }
 }
 
@@ -134,47 +163,68 @@ fn append_bytewise(out: &mut Vec<u8>, text: &[u8], slash: u8) {
     out.extend_from_slice(text.get(copied..).unwrap_or_default());
 }
 
-/// Appends `text` if no byte of it needs escaping, and says whether.
+/// Copies `text` to `to`, and says whether no byte of it needs escaping; where one does, what was copied is of no use.
 ///
-/// Short ones are copied as two blocks of a fixed size that overlap, which needs no loop and no call.
+/// The copy is of blocks of a fixed size, the last of which overlaps the one before: short texts need neither a loop
+/// nor a call.
+///
+/// # Safety
+/// There is room for the text at `to`.
 #[inline]
-fn append_plain(out: &mut Vec<u8>, text: &[u8], slash: u8) -> bool {
+unsafe fn copy_plain(text: &[u8], to: *mut u8, slash: u8) -> bool {
+    /// The first and the last `N` bytes of a text of `N` to twice as many.
     #[inline]
-    fn ends<const N: usize>(out: &mut Vec<u8>, text: &[u8], slash: u8) -> bool {
-        let (Some(first), Some(last)) = (text.first_chunk::<N>(), text.last_chunk::<N>()) else {
-            return false;
-        };
-        if has_special(first, slash) | has_special(last, slash) {
-            return false;
+    unsafe fn ends<const N: usize>(text: &[u8], to: *mut u8) -> [[u8; N]; 2] {
+        let ends = [
+            text.first_chunk().copied().unwrap_or([0; N]),
+            text.last_chunk().copied().unwrap_or([0; N]),
+        ];
+        // SAFETY: both are parts of the text, which there is room for.
+        unsafe {
+            to.cast::<[u8; N]>().write(ends[0]);
+            to.add(text.len() - N).cast::<[u8; N]>().write(ends[1]);
         }
-        let start = out.len();
-        out.extend_from_slice(first);
-        out.truncate(start + text.len() - N);
-        out.extend_from_slice(last);
-        true
+        ends
     }
-    match text.len() {
-        0..=3 => {
-            let plain = text.iter().all(|&byte| is_plain(byte, slash));
-            if plain {
-                text.iter().for_each(|&byte| out.push(byte));
+    let length = text.len();
+    // SAFETY: the caller's promise; each part is as long as `ends` wants it.
+    unsafe {
+        match length {
+            0..=3 => text.iter().enumerate().all(|(at, &byte)| {
+                to.add(at).write(byte);
+                is_plain(byte, slash)
+            }),
+            4..=7 => {
+                let ends: [u8; 8] = join(ends::<4>(text, to));
+                !has_special(&join([ends, ends]), slash)
             }
-            plain
-        }
-        4..=8 => ends::<4>(out, text, slash),
-        9..=16 => ends::<8>(out, text, slash),
-        17..=32 => ends::<16>(out, text, slash),
-        _ => {
-            let plain = text.chunks(32).all(|block| match block.first_chunk::<32>() {
-                Some(block) => !has_special(block, slash),
-                None => block.iter().all(|&byte| is_plain(byte, slash)),
-            });
-            if plain {
-                out.extend_from_slice(text);
+            8..=15 => !has_special(&join(ends::<8>(text, to)), slash),
+            _ => {
+                let mut at = 0;
+                while at + 32 < length {
+                    if ends::<16>(&text[at..at + 32], to.add(at))
+                        .iter()
+                        .any(|block| has_special(block, slash))
+                    {
+                        return false;
+                    }
+                    at += 32;
+                }
+                let at = at.min(length - 16);
+                !ends::<16>(&text[at..], to.add(at)).iter().any(|block| has_special(block, slash))
             }
-            plain
         }
     }
+}
+
+/// Two arrays as one of twice the length.
+#[inline]
+fn join<const N: usize, const TWICE: usize>(parts: [[u8; N]; 2]) -> [u8; TWICE] {
+    let mut joined = [0; TWICE];
+    let (first, last) = joined.split_at_mut(N);
+    first.copy_from_slice(&parts[0]);
+    last.copy_from_slice(&parts[1]);
+    joined
 }
 
 #[inline]
@@ -182,12 +232,32 @@ fn is_plain(byte: u8, slash: u8) -> bool {
     ESCAPES[usize::from(byte)] == 0 || (byte == b'/' && slash != b'/')
 }
 
-/// Without branches, so that the compiler makes vector comparisons of it.
+/// Whether a byte of the block needs escaping.
+#[cfg(target_arch = "x86_64")]
 #[inline]
-fn has_special<const N: usize>(block: &[u8; N], slash: u8) -> bool {
-    block.iter().fold(false, |found, &byte| {
-        found | (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | (byte == slash)
-    })
+fn has_special(block: &[u8; 16], slash: u8) -> bool {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
+        _mm_set1_epi8,
+    };
+    // SAFETY: every x86_64 processor has SSE2, and the load reads just the block's 16 bytes.
+    unsafe {
+        let bytes = _mm_loadu_si128(block.as_ptr().cast::<__m128i>());
+        let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
+        let control = _mm_cmpeq_epi8(bytes, _mm_min_epu8(bytes, _mm_set1_epi8(0x1f)));
+        let found = _mm_or_si128(
+            _mm_or_si128(control, is(0x7f)),
+            _mm_or_si128(_mm_or_si128(is(b'"'), is(b'\\')), is(slash)),
+        );
+        _mm_movemask_epi8(found) != 0
+    }
+}
+
+/// Whether a byte of the block needs escaping.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+fn has_special(block: &[u8; 16], slash: u8) -> bool {
+    block.iter().any(|&byte| !is_plain(byte, slash))
 }
 
 #[cfg(test)]
