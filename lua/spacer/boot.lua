@@ -1,5 +1,6 @@
 --- Makes the global `ngx`. Run once in each VM; returns what the scheduler needs of it.
 
+require "spacer.require"
 local base = require "spacer.base"
 local C, check, out, out_string = base.C, base.check, base.out, base.out_string
 local rawset, type, error, setmetatable, tonumber = rawset, type, error, setmetatable, tonumber
