@@ -71,49 +71,70 @@ return function(ngx)
 
     local function fail(i, name, err)
         C.spacer_print_cancel()
-        bad_argument(i, name, err, 1)
+        bad_argument(i, name, err)
     end
 
-    local function print_all(name, newline, n, ...)
+    -- LuaJIT starts no trace at a vararg function, so that what a handler prints after a call that isn't compiled would
+    -- be interpreted. The common cases therefore go through plain functions.
+
+    local function say_string(text)
+        return done(C.spacer_say(text, #text))
+    end
+
+    local function print_string(text)
+        return done(C.spacer_print(text, #text))
+    end
+
+    local function print_few(name, newline, n, a, b, c, d)
         local rc = C.spacer_print_begin()
         if rc ~= 0 then
-            return rc
+            return done(rc)
         end
-        if n <= 4 then
-            local a, b, c, d = ...
-            local err = n > 0 and put(a)
-            if err then return fail(1, name, err) end
-            err = n > 1 and put(b)
-            if err then return fail(2, name, err) end
-            err = n > 2 and put(c)
-            if err then return fail(3, name, err) end
-            err = n > 3 and put(d)
-            if err then return fail(4, name, err) end
-        else
-            for i = 1, n do
-                local err = put((select(i, ...)))
-                if err then return fail(i, name, err) end
-            end
+        local err = n > 0 and put(a)
+        if err then return fail(1, name, err) end
+        err = n > 1 and put(b)
+        if err then return fail(2, name, err) end
+        err = n > 2 and put(c)
+        if err then return fail(3, name, err) end
+        err = n > 3 and put(d)
+        if err then return fail(4, name, err) end
+        return done(C.spacer_print_end(newline))
+    end
+
+    local function print_many(name, newline, n, ...)
+        local rc = C.spacer_print_begin()
+        if rc ~= 0 then
+            return done(rc)
         end
-        return C.spacer_print_end(newline)
+        for i = 1, n do
+            local err = put((select(i, ...)))
+            if err then return fail(i, name, err) end
+        end
+        return done(C.spacer_print_end(newline))
     end
 
     function ngx.say(...)
         local n = select("#", ...)
         local a = ...
         if n == 1 and type(a) == "string" then
-            return done(C.spacer_say(a, #a))
+            return say_string(a)
         end
-        return done(print_all("say", true, n, ...))
+        if n <= 4 then
+            return print_few("say", true, n, ...)
+        end
+        return print_many("say", true, n, ...)
     end
 
     function ngx.print(...)
         local n = select("#", ...)
         local a = ...
         if n == 1 and type(a) == "string" then
-            return done(C.spacer_print(a, #a))
+            return print_string(a)
         end
-        return done(print_all("print", false, n, ...))
+        if n <= 4 then
+            return print_few("print", false, n, ...)
+        end
+        return print_many("print", false, n, ...)
     end
 
     function ngx.flush(wait)
