@@ -156,46 +156,21 @@ pub unsafe fn hand_over(ctx: &mut Ctx) -> ngx_int_t {
         return ngx::OK;
     }
     // SAFETY: the request is live.
-    unsafe { pass_on(ctx, false, false) }
+    unsafe { pass_on(ctx, false) }
 }
 
-/// Passes the staged bytes on, with marks for the end of the response or for a flush.
-pub unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
+/// Passes the staged bytes on, with a mark for a flush.
+pub unsafe fn pass_on(ctx: &mut Ctx, flush: bool) -> ngx_int_t {
     // SAFETY: the request and its pool are live; buffers are reused only when nginx is done with them.
     unsafe {
         let r = ctx.r;
-        let len = ctx.output.stage.len();
-        let link = match take_buffer(ctx, len) {
-            Some(link) => link,
-            None => return ngx::ERROR,
-        };
-        let buffer = &mut *(*link).buf;
-        if len > 0 {
-            ptr::copy_nonoverlapping(ctx.output.stage.as_ptr(), buffer.pos, len);
-            buffer.last = buffer.pos.add(len);
-            buffer.set_temporary(1);
-            ctx.output.stage.clear();
-            if ctx.output.stage.capacity() > STAGE_KEEP {
-                ctx.output.stage.shrink_to(STAGE_KEEP);
-            }
-        }
-        if last {
-            if r == (*r).main {
-                buffer.set_last_buf(1);
-            } else {
-                buffer.set_sync((len == 0) as _);
-            }
-            buffer.set_last_in_chain(1);
-        }
+        let Some(link) = take_stage(ctx) else { return ngx::ERROR };
         if flush {
-            buffer.set_flush(1);
+            (*(*link).buf).set_flush(1);
         }
         let rc = ngx_http_output_filter(r, link);
         if rc == ngx::ERROR {
             ctx.output.failed = true;
-        }
-        if last {
-            return rc;
         }
         let mut out = link;
         ngx_chain_update_chains(
@@ -206,6 +181,27 @@ pub unsafe fn pass_on(ctx: &mut Ctx, last: bool, flush: bool) -> ngx_int_t {
             module::tag(),
         );
         rc
+    }
+}
+
+/// Moves the staged bytes into a buffer for nginx.
+#[inline]
+unsafe fn take_stage(ctx: &mut Ctx) -> Option<*mut ngx_chain_t> {
+    // SAFETY: the buffer is the response's own, and has room for what is staged.
+    unsafe {
+        let len = ctx.output.stage.len();
+        let link = take_buffer(ctx, len)?;
+        let buffer = &mut *(*link).buf;
+        if len > 0 {
+            ptr::copy_nonoverlapping(ctx.output.stage.as_ptr(), buffer.pos, len);
+            buffer.last = buffer.pos.add(len);
+            buffer.set_temporary(1);
+            ctx.output.stage.clear();
+            if ctx.output.stage.capacity() > STAGE_KEEP {
+                ctx.output.stage.shrink_to(STAGE_KEEP);
+            }
+        }
+        Some(link)
     }
 }
 
@@ -287,28 +283,58 @@ fn empty_buffer(start: *mut u8, end: *mut u8) -> ngx_buf_t {
 pub unsafe fn finish(ctx: &mut Ctx) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
+        let r = ctx.r;
+        match take_last(ctx) {
+            Ok(last) => {
+                let rc = send_last(r, last);
+                ctx.output.failed |= rc == ngx::ERROR;
+                rc
+            }
+            Err(rc) => rc,
+        }
+    }
+}
+
+/// Sends what [`take_last`] gave.
+///
+/// # Safety
+/// The request is live.
+pub unsafe fn send_last(r: ngx::Request, last: *mut ngx_chain_t) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    let rc = unsafe { ngx_http_output_filter(r, last) };
+    if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+        return rc;
+    }
+    ngx::OK
+}
+
+/// What is left of the response, with the last-buffer mark, when the header is sent; or the status, when that is all.
+/// Nothing of the `Ctx` is needed to send it.
+pub unsafe fn take_last(ctx: &mut Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
+    // SAFETY: the request is live.
+    unsafe {
         if ctx.output.eof {
-            return ngx::OK;
+            return Err(ngx::OK);
         }
         let r = ctx.r;
         let rc = if ctx.header_sent() { ngx::OK } else { send_header(ctx) };
         if rc == ngx::ERROR || rc > ngx::OK {
-            return rc;
+            return Err(rc);
         }
         if (*r).header_only() != 0 {
             ctx.output.eof = true;
             ctx.output.stage.clear();
-            return if ctx.output.buffering && !ctx.header_sent() {
+            return Err(if ctx.output.buffering && !ctx.header_sent() {
                 transmit_header(ctx)
             } else {
                 rc
-            };
+            });
         }
         if (*r).request_body.is_null()
             && r == (*r).main
             && ngx_http_discard_request_body(r) != ngx::OK
         {
-            return ngx::ERROR;
+            return Err(ngx::ERROR);
         }
         if ctx.output.buffering && !ctx.header_sent() {
             let out = &mut (*r).headers_out;
@@ -317,16 +343,20 @@ pub unsafe fn finish(ctx: &mut Ctx) -> ngx_int_t {
             }
             let rc = transmit_header(ctx);
             if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
-                return rc;
+                return Err(rc);
             }
         }
         ctx.output.eof = true;
         log_debug!(r, "lua sending last buf of the response body");
-        let rc = pass_on(ctx, true, false);
-        if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
-            return rc;
+        let link = take_stage(ctx).ok_or(ngx::ERROR)?;
+        let buffer = &mut *(*link).buf;
+        if r == (*r).main {
+            buffer.set_last_buf(1);
+        } else {
+            buffer.set_sync((buffer.pos == buffer.last) as _);
         }
-        ngx::OK
+        buffer.set_last_in_chain(1);
+        Ok(link)
     }
 }
 

@@ -267,7 +267,7 @@ pub extern "C" fn spacer_flush(wait_for_client: bool) -> c_int {
 
 unsafe fn flush_now(ctx: &mut Ctx) -> c_int {
     // SAFETY: as in `perform`.
-    if unsafe { pass_on(ctx, false, true) } == ngx::ERROR {
+    if unsafe { pass_on(ctx, true) } == ngx::ERROR {
         return filter_error();
     }
     OK

@@ -2,10 +2,11 @@
 
 use nginx_sys::*;
 
-use super::{guard, returned, settle, start, Phase};
+use super::{guard, settle, start, Phase};
 use crate::conf;
 use crate::ctx::{self, Ctx};
 use crate::ngx::{self, log_debug, Request};
+use crate::output;
 use crate::sched::Outcome;
 
 pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
@@ -90,9 +91,15 @@ unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
     unsafe {
         let r = ctx.r;
         if matches!(outcome, Outcome::Returned) {
-            let rc = returned(ctx);
+            ctx.finish_entry(true);
+            let last = output::take_last(ctx);
+            // Before it is sent, which the `Ctx` isn't needed for: the kernel's work takes it out of the caches.
             ctx::release_if_done(ctx);
-            return rc;
+            return match last {
+                Ok(last) => output::send_last(r, last),
+                Err(rc) if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == ngx::ERROR => rc,
+                Err(_) => ngx::OK,
+            };
         }
         ctx::keep(ctx);
         let Some(rc) = settle(ctx, outcome) else {
