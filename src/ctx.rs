@@ -33,49 +33,54 @@ pub enum End {
     Jump,
 }
 
+/// Between two requests the kernel's work takes it out of the nearest cache: it begins with a cache line each of what a
+/// request is, what it prints, and how its Lua ended, and what few requests use comes last.
+#[repr(C, align(64))]
 pub struct Ctx {
     pub r: Request,
     pub vm: *mut Vm,
-    /// The VM belongs to this request alone: `lua_code_cache off`.
-    owns_vm: bool,
-    /// The request's pool will release the `Ctx`.
-    registered: bool,
-    pub phase: Phase,
     /// The coroutine that runs the phase's code.
     pub entry: Option<Box<Thread>>,
     /// A thread that ended, for the next one's memory.
     pub spare: Option<Box<Thread>>,
+    /// The next of the idle ones, while it is one of them.
+    next: *mut Ctx,
+    pub phase: Phase,
+    /// The number of the request's `ngx.ctx` table; 0 when there is none.
+    pub ctx_slot: c_int,
+    /// The VM belongs to this request alone: `lua_code_cache off`.
+    owns_vm: bool,
+    /// The request's pool will release the `Ctx`.
+    registered: bool,
+    /// The `Content-Type` has been set, or must not be defaulted.
+    pub mime_set: bool,
+    /// Lua has set a response header: `Content-Length` and the like are left alone.
+    pub headers_set: bool,
+    /// `lua_need_request_body`: the body has been read.
+    pub body_read: bool,
+    /// The coroutine is set up and the phase waits for the request body.
+    pub waiting_body: bool,
+    pub error_page: ErrorPage,
+    pub output: Output,
+    /// Subrequests that are under way: `ngx.exit` is refused.
+    pub pending_subrequests: usize,
     /// Threads whose wait is over, to be resumed by the request's write handler.
     pub ready: Vec<*mut Thread>,
     pub end: Option<End>,
     /// The status that `ngx.exit` was called with last.
     pub exit_status: Option<ngx_int_t>,
-    /// What a Lua body filter has been given, and whether it has seen the end.
-    pub body_filter: BodyFilter,
-    pub output: Output,
-    /// The number of the request's `ngx.ctx` table; 0 when there is none.
-    pub ctx_slot: c_int,
-    /// The `Content-Type` has been set, or must not be defaulted.
-    pub mime_set: bool,
-    /// Lua has set a response header: `Content-Length` and the like are left alone.
-    pub headers_set: bool,
-    /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
-    pub batch: Option<Rc<RefCell<Batch>>>,
-    /// Subrequests that are under way: `ngx.exit` is refused.
-    pub pending_subrequests: usize,
-    pub body: BodyRead,
-    pub body_builder: Option<BodyBuilder>,
-    /// `lua_need_request_body`: the body has been read.
-    pub body_read: bool,
     /// The rewrite or access code has ended with this status, which the phase engine is about to ask for.
     pub resumed: Option<ngx_int_t>,
+    /// What a Lua body filter has been given, and whether it has seen the end.
+    pub body_filter: BodyFilter,
+    /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
+    pub batch: Option<Rc<RefCell<Batch>>>,
+    pub body: BodyRead,
+    pub body_builder: Option<BodyBuilder>,
     /// The function that the platform runs for the request.
     pub function: String,
     /// The ids of its call, once they were asked for.
     pub trace: Option<Trace>,
-    pub error_page: ErrorPage,
-    /// The coroutine is set up and the phase waits for the request body.
-    pub waiting_body: bool,
 }
 
 /// A cell for what only the worker's single thread touches.
@@ -94,8 +99,13 @@ impl<T> Worker<T> {
     }
 }
 
-/// `Ctx`es waiting for their next request.
-static IDLE: Worker<Vec<*mut Ctx>> = Worker::new(Vec::new());
+/// `Ctx`es waiting for their next request, linked by `next`.
+struct Idle {
+    first: *mut Ctx,
+    count: usize,
+}
+
+static IDLE: Worker<Idle> = Worker::new(Idle { first: ptr::null_mut(), count: 0 });
 const IDLE_MAX: usize = 1024;
 
 /// The request's `Ctx`, if it has one.
@@ -141,7 +151,15 @@ unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
     // SAFETY: one thread.
     unsafe {
         let (vm, owns_vm) = vm_for(r)?;
-        let ctx = (*IDLE.get()).pop().unwrap_or_else(allocate);
+        let idle = &mut *IDLE.get();
+        let ctx = if idle.first.is_null() {
+            allocate()
+        } else {
+            let first = idle.first;
+            idle.first = (*first).next;
+            idle.count -= 1;
+            first
+        };
         (*ctx).r = r;
         (*ctx).vm = vm;
         (*ctx).owns_vm = owns_vm;
@@ -235,8 +253,10 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
         let ctx = data.cast::<Ctx>();
         (*ctx).reset();
         let idle = &mut *IDLE.get();
-        if idle.len() < IDLE_MAX {
-            idle.push(ctx);
+        if idle.count < IDLE_MAX {
+            (*ctx).next = idle.first;
+            idle.first = ctx;
+            idle.count += 1;
         } else {
             free(ctx);
         }
@@ -259,29 +279,30 @@ impl Ctx {
         Ctx {
             r: ptr::null_mut(),
             vm: ptr::null_mut(),
-            owns_vm: false,
-            registered: false,
-            phase: Phase::None,
             entry: None,
             spare: None,
+            next: ptr::null_mut(),
+            phase: Phase::None,
+            ctx_slot: 0,
+            owns_vm: false,
+            registered: false,
+            mime_set: false,
+            headers_set: false,
+            body_read: false,
+            waiting_body: false,
+            error_page: ErrorPage::None,
+            output: Output::new(),
+            pending_subrequests: 0,
             ready: Vec::new(),
             end: None,
             exit_status: None,
+            resumed: None,
             body_filter: BodyFilter::new(),
-            output: Output::new(),
-            ctx_slot: 0,
-            mime_set: false,
-            headers_set: false,
             batch: None,
-            pending_subrequests: 0,
             body: BodyRead::default(),
             body_builder: None,
-            body_read: false,
-            resumed: None,
             function: String::new(),
             trace: None,
-            error_page: ErrorPage::None,
-            waiting_body: false,
         }
     }
 
@@ -294,25 +315,25 @@ impl Ctx {
             drop(unsafe { Box::from_raw(self.vm) });
             self.vm = ptr::null_mut();
         }
+        self.phase = Phase::None;
         self.owns_vm = false;
         self.registered = false;
-        self.phase = Phase::None;
-        self.end = None;
-        self.exit_status = None;
-        self.body_filter = BodyFilter::new();
-        self.output.recycle();
         self.mime_set = false;
         self.headers_set = false;
-        self.batch = None;
+        self.body_read = false;
+        self.waiting_body = false;
+        self.error_page = ErrorPage::None;
+        self.output.recycle();
         self.pending_subrequests = 0;
+        self.end = None;
+        self.exit_status = None;
+        self.resumed = None;
+        self.body_filter = BodyFilter::new();
+        self.batch = None;
         self.body.recycle();
         self.body_builder = None;
-        self.body_read = false;
-        self.resumed = None;
         self.function.clear();
         self.trace = None;
-        self.error_page = ErrorPage::None;
-        self.waiting_body = false;
     }
 
     /// Drops the coroutines and, with them, whatever they wait for.

@@ -64,21 +64,23 @@ impl MainConf {
     }
 }
 
-/// `http`, `server` and `location` level.
+/// `http`, `server` and `location` level. What each request looks at comes first, so that it is together in the caches.
 #[repr(C)]
 pub struct LocConf {
+    /// What the platform serves at this location.
+    pub endpoint: *mut crate::gateway::Endpoint,
     pub code_cache: ngx_flag_t,
     pub need_request_body: ngx_flag_t,
     pub http10_buffering: ngx_flag_t,
     pub use_default_type: ngx_flag_t,
-    pub transform_underscores: ngx_flag_t,
-    pub check_client_abort: ngx_flag_t,
-    pub rewrite: *mut Code,
-    pub access: *mut Code,
     pub content: *mut Code,
     pub header_filter: *mut Code,
     pub body_filter: *mut Code,
     pub log: *mut Code,
+    pub rewrite: *mut Code,
+    pub access: *mut Code,
+    pub transform_underscores: ngx_flag_t,
+    pub check_client_abort: ngx_flag_t,
     /// The project's folder, absolute.
     pub project: ngx_str_t,
     pub env: ngx_str_t,
@@ -86,8 +88,6 @@ pub struct LocConf {
     pub has_gateway: bool,
     /// How long a function may run in one go before the log names it; 0 for ever.
     pub slow_function: ngx_msec_t,
-    /// What the platform serves at this location.
-    pub endpoint: *mut crate::gateway::Endpoint,
 }
 
 pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
