@@ -33,9 +33,9 @@ pub enum End {
     Jump,
 }
 
-/// Between two requests the kernel's work takes it out of the nearest cache: it begins with a cache line each of what a
-/// request is, what it prints, and how its Lua ended, and what few requests use comes last.
-#[repr(C, align(64))]
+/// Between two requests the kernel's work takes it out of the nearest cache: what every request uses comes first, and
+/// what few use last.
+#[repr(C)]
 pub struct Ctx {
     pub r: Request,
     pub vm: *mut Vm,
