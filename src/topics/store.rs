@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use application::Application;
 use eventlog::{Append, Error, EventLog, Result, Stored};
+use nginx_sys::NGX_LOG_ERR;
 
 use super::health::Health;
 use crate::sched::bridge::{self, Promise};
@@ -103,9 +104,11 @@ impl Shared {
     }
 
     fn open(&self, application: &Application) -> Option<Arc<dyn EventLog>> {
+        // What isn't the store's absence is said once, and tried again: its operator may put it right.
+        let mut said = None;
         while !self.is_stopping() {
-            let opened = driver(application)
-                .and_then(|driver| eventlog::open(&driver, application.limits.clone()))
+            let driver = application.storage.driver();
+            let opened = eventlog::open(&driver, application.limits.clone())
                 .and_then(|log| log.declare(&application.topics).map(|()| log));
             self.health.note(&opened);
             match opened {
@@ -119,6 +122,10 @@ impl Shared {
                     return Some(log);
                 }
                 Err(error) => {
+                    if !error.retry() && said.as_ref() != Some(&error) {
+                        super::health::log(NGX_LOG_ERR, error.to_string());
+                        said = Some(error.clone());
+                    }
                     if let State::Opening { reason, .. } = &mut *self.state() {
                         *reason = error;
                     }
@@ -256,11 +263,6 @@ fn too_slow(shared: &Shared, timeout: Duration) -> Error {
             unavailable(shared.name, format!("no answer within {} ms", timeout.as_millis()))
         }
     }
-}
-
-fn driver(application: &Application) -> Result<eventlog::Driver> {
-    let storage = &application.storage;
-    storage.driver().map_err(|error| unavailable(storage.name(), error.to_string()))
 }
 
 fn unavailable(store: &str, reason: String) -> Error {

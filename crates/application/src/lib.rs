@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use error::Error;
 pub use read::is_user;
-pub use storage::{NotBuilt, Storage};
+pub use storage::Storage;
 
 /// Where the file is in a project.
 pub const FILE: &str = "config/application.yml";

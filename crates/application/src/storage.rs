@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use eventlog::Driver;
+
 use crate::file::{Scalar, StorageEntry, Table};
 use crate::locate::Step;
 use crate::read::{Reader, Refused};
@@ -18,11 +20,6 @@ pub enum Storage {
     /// `brokers` are `host:port`; `properties` are settings of librdkafka.
     Kafka { brokers: Vec<String>, app_name: String, properties: Vec<(String, String)> },
 }
-
-/// The store can't be used by this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("logStorage has driver {0}, which is not in this build: use sqlite or memory, or a build that has it")]
-pub struct NotBuilt(pub &'static str);
 
 impl Storage {
     /// The database in the project's folder, for an environment that `logStorage` doesn't name.
@@ -41,11 +38,14 @@ impl Storage {
     }
 
     /// What the event log is opened with.
-    pub fn driver(&self) -> Result<eventlog::Driver, NotBuilt> {
-        match self {
-            Storage::Memory => Ok(eventlog::Driver::Memory),
-            Storage::Sqlite { path } => Ok(eventlog::Driver::Sqlite { path: path.clone() }),
-            Storage::Postgres { .. } | Storage::Kafka { .. } => Err(NotBuilt(self.name())),
+    pub fn driver(&self) -> Driver {
+        match self.clone() {
+            Storage::Memory => Driver::Memory,
+            Storage::Sqlite { path } => Driver::Sqlite { path },
+            Storage::Postgres { conninfo } => Driver::Postgres { conninfo },
+            Storage::Kafka { brokers, app_name, properties } => {
+                Driver::Kafka { brokers, app_name, properties }
+            }
         }
     }
 }

@@ -21,8 +21,6 @@ pub enum Error {
     Gateway(#[from] gateway::Error),
     #[error(transparent)]
     Log(#[from] eventlog::Error),
-    #[error(transparent)]
-    NotBuilt(#[from] application::NotBuilt),
     #[error("the log of environment {environment} is in nginx's memory (driver: memory), where no command can look")]
     MemoryLog { environment: String },
     #[error("topic \"{name}\" is not in the log, {}", there_are(known))]

@@ -35,7 +35,7 @@ impl Log {
             }
             Storage::Postgres { .. } | Storage::Kafka { .. } => {}
         }
-        let driver = application.storage.driver()?;
+        let driver = application.storage.driver();
         let events = eventlog::open(&driver, application.limits.clone())?;
         // So that a topic can be looked at, and appended to, before nginx has started for the first time.
         events.declare(&application.topics)?;
