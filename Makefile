@@ -19,12 +19,12 @@ nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
 export NGINX_SOURCE_DIR = $(nginx_tree)
 export NGINX_BUILD_DIR = $(nginx_tree)/objs
 
-.PHONY: help setup dev test bench lint build install clean
+.PHONY: help setup dev test test-crash bench lint build install clean
 
 help: ## Show this list
 	@echo 'usage: make VERB'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Install what is missing to build and to test
 	@scripts/setup
@@ -36,6 +36,9 @@ dev: build ## Serve an example project on http://localhost:3000 until Ctrl-C (PR
 
 test: setup ## Run everything that proves it works
 	@scripts/test
+
+test-crash: build ## Kill nginx and the stores under load, and check that topics lose nothing (ARGS='--rounds N ...')
+	@scripts/test-crash $(ARGS)
 
 bench: build ## Measure against the peer
 	@scripts/setup bench

@@ -1,0 +1,5 @@
+return {
+  {"POST", "/append", "append"},
+  {"GET", "/read", "read"},
+  {"GET", "/offsets", "offsets"},
+}
