@@ -19,7 +19,7 @@ nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
 export NGINX_SOURCE_DIR = $(nginx_tree)
 export NGINX_BUILD_DIR = $(nginx_tree)/objs
 
-.PHONY: help setup dev test test-crash bench lint build install clean
+.PHONY: help setup dev test test-crash bench bench-topics lint build install clean
 
 help: ## Show this list
 	@echo 'usage: make VERB'
@@ -43,6 +43,10 @@ test-crash: build ## Kill nginx and the stores under load, and check that topics
 bench: build ## Measure against the peer
 	@scripts/setup bench
 	@scripts/bench
+
+bench-topics: build ## Measure topics on each store: throughput, latency, outage (ARGS='--driver sqlite ...')
+	@scripts/setup bench
+	@scripts/bench-topics $(ARGS)
 
 lint: setup ## Check format and style of Rust, Lua and shell
 	@scripts/lint

@@ -1,0 +1,4 @@
+--- A function that doesn't use the event log.
+return function()
+  return "hello"
+end
