@@ -26,7 +26,8 @@ class Record:
         self.counts = {APPEND: 0, ACKNOWLEDGED: 0, UNKNOWN: 0}
         # Reasons of unknown outcomes, and how many there were of each.
         self.reasons: dict[str, int] = {}
-        self.slowest = 0.0
+        # How long the slowest append took, in seconds, and what came of it.
+        self.slowest, self.slowest_answer = 0.0, ""
 
     def write(self, do: str, events: list[dict]) -> None:
         with self.lock:
@@ -38,9 +39,10 @@ class Record:
         with self.lock:
             self.reasons[text] = self.reasons.get(text, 0) + 1
 
-    def took(self, seconds: float) -> None:
+    def took(self, seconds: float, answer: str) -> None:
         with self.lock:
-            self.slowest = max(self.slowest, seconds)
+            if seconds > self.slowest:
+                self.slowest, self.slowest_answer = seconds, answer
 
 
 class Appender(threading.Thread):
@@ -77,7 +79,7 @@ class Appender(threading.Thread):
         except NoAnswer as reason:
             self.record.reason(str(reason))
             self.record.write(UNKNOWN, [{"id": event["id"], "key": key} for key, event in entries.items()])
-            self.record.took(time.monotonic() - began)
+            self.record.took(time.monotonic() - began, str(reason))
             # Time for a server that is gone to come back.
             self.stop.wait(0.05)
             return
@@ -85,7 +87,7 @@ class Appender(threading.Thread):
             ACKNOWLEDGED,
             [{"id": event["id"], "key": key, "offset": offsets.get(key)} for key, event in entries.items()],
         )
-        self.record.took(time.monotonic() - began)
+        self.record.took(time.monotonic() - began, ACKNOWLEDGED)
 
     @staticmethod
     def _offsets(path: str, status: int, answer) -> dict[str, int]:

@@ -30,6 +30,8 @@ def measure(port: int, stamps: pathlib.Path, rate: int, seconds: float) -> list[
         thread.start()
     for thread in threads:
         thread.join()
+    if len(acknowledged) < rate * seconds / 2:
+        raise NoAnswer(f"only {len(acknowledged)} of {rate * seconds:.0f} appends were acknowledged")
     deadline = time.monotonic() + LAST_SECONDS
     while True:
         started = {stamp["id"]: stamp["time"] for stamp in read(stamps)[already:]}
