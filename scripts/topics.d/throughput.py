@@ -49,7 +49,8 @@ def appends(port: int, batch: int, seconds: float) -> float:
 
 
 def ceiling(store: Store, folder: pathlib.Path, batch: int, seconds: float) -> float:
-    """Events a second of the store's client library in a plain loop, with a group of all connections' events a commit."""
+    """Events a second of the store's client library in a plain loop. On SQLite a commit has as many events as all
+    connections have on their way; the other stores' own example chooses its groups."""
     if store.name == "sqlite":
         file = folder / f"ceiling-{batch}.db"
         arguments = ["sqlite_ceiling", "--", str(file), str(batch * CONNECTIONS), f"{seconds:.0f}"]
