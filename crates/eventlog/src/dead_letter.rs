@@ -24,13 +24,14 @@
 //! a person wants to drop the third and keep the first two.
 //!
 //! Who reads a dead-letter topic with a consumer group of their own gets the marks as well, and tells them by
-//! [`dead_header::ENDED`].
+//! [`is_mark`]; [`read`] and [`last`] leave them out.
 
 use std::collections::HashMap;
+use std::sync::mpsc;
 
 use crate::{
     dead_header, Append, AppendId, Error, Event, EventLog, Invalid, NewEvent, Offset, Read, Result,
-    Settled, Topic, DEAD_SUFFIX,
+    Settled, Stored, Topic, DEAD_SUFFIX,
 };
 
 /// How a dead letter ended.
@@ -43,7 +44,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Ended::Requeued => "requeued",
             Ended::Dropped => "dropped",
@@ -77,32 +78,28 @@ pub fn each(
     Ok(())
 }
 
+/// What became of a letter that was to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// [`Settled::Lost`] if it has ended in another way.
+    pub settled: Settled,
+    /// Where a requeued event is stored.
+    pub requeued: Option<Stored>,
+}
+
 /// Appends the event of a dead letter to its topic again, without the headers that said why it died, and ends the
 /// letter. [`Settled::Lost`] if it has ended already. Whoever requeues at the same moment gets the same answer, and the
 /// event is stored once.
 pub fn requeue(log: &dyn EventLog, letter: &Event) -> Result<Settled> {
-    let topic = letter.topic.as_str().strip_suffix(DEAD_SUFFIX);
-    let topic = Topic::new(topic.ok_or_else(|| no_letter(letter))?)?;
-    let mut headers = letter.headers.clone();
-    headers.retain(|(name, _)| !name.starts_with(dead_header::PREFIX));
-    let (key, value) = (letter.key.clone(), letter.value.clone());
-    end(log, letter, Ended::Requeued, Some(NewEvent { topic, key, value, headers }))
+    end(log, letter, Ended::Requeued)
 }
 
 /// Ends a dead letter without its event being handled; it stays in the log. [`Settled::Lost`] if it has ended already.
 pub fn drop(log: &dyn EventLog, letter: &Event) -> Result<Settled> {
-    end(log, letter, Ended::Dropped, None)
+    end(log, letter, Ended::Dropped)
 }
 
-fn end(
-    log: &dyn EventLog,
-    letter: &Event,
-    ended: Ended,
-    requeued: Option<NewEvent>,
-) -> Result<Settled> {
-    if letter.topic.dead().is_some() || mark(letter).is_some() {
-        return Err(no_letter(letter).into());
-    }
+fn end(log: &dyn EventLog, letter: &Event, ended: Ended) -> Result<Settled> {
     let mut open = true;
     let (partition, from, key) =
         (letter.partition, letter.offset.saturating_add(1), Some(letter.key.clone()));
@@ -110,26 +107,115 @@ fn end(
         open = mark(&event).is_none_or(|(offset, _)| offset != letter.offset);
         Ok(open)
     })?;
-    if !open {
-        return Ok(Settled::Lost);
+    // Whoever is no letter is told so, ended or not.
+    let append = append_of(letter, ended)?;
+    match open {
+        true => Ok(ending(log.append(append), ended)?.settled),
+        false => Ok(Settled::Lost),
+    }
+}
+
+/// Ends letters that [`each`] has found open a moment ago, in their order and in as few commits as the driver makes of
+/// it. The answers are those to the letters, one by one. A letter that another has ended in the same way since is
+/// answered with where that has stored its event, as long as the log remembers appends
+/// ([`Limits::dedup_window`](crate::Limits::dedup_window)); after that it would end twice.
+///
+/// All of the appends wait at the same time, two events for a letter: more than [`Limits::queue`](crate::Limits::queue)
+/// allows are answered with [`Error::Full`].
+pub fn end_all(log: &dyn EventLog, letters: &[Event], ended: Ended) -> Vec<Result<Ending>> {
+    let submit = |letter: &Event| {
+        let append = append_of(letter, ended)?;
+        let (done, outcome) = mpsc::channel();
+        // The receiver lives until it has an answer.
+        log.submit(append, Box::new(move |stored| std::mem::drop(done.send(stored))));
+        Ok(outcome)
+    };
+    let waiting: Vec<Result<_>> = letters.iter().map(submit).collect();
+    let answer = |outcome: mpsc::Receiver<_>| {
+        // The driver gives up on its own when the store is away for too long.
+        ending(outcome.recv().unwrap_or(Err(Error::Closed)), ended)
+    };
+    waiting.into_iter().map(|outcome| outcome.and_then(answer)).collect()
+}
+
+/// What ends a letter, whoever ends it.
+fn append_of(letter: &Event, ended: Ended) -> Result<Append> {
+    if is_mark(letter) {
+        return Err(no_letter(letter).into());
+    }
+    let topic = letter.topic.as_str().strip_suffix(DEAD_SUFFIX);
+    let topic = Topic::new(topic.ok_or_else(|| no_letter(letter))?)?;
+    let mut events = Vec::new();
+    if ended == Ended::Requeued {
+        let mut headers = letter.headers.clone();
+        headers.retain(|(name, _)| !name.starts_with(dead_header::PREFIX));
+        let (key, value) = (letter.key.clone(), letter.value.clone());
+        events.push(NewEvent { topic, key, value, headers });
     }
     let headers = vec![
         (dead_header::ENDED.to_owned(), ended.as_str().to_owned()),
         (dead_header::LETTER.to_owned(), letter.offset.to_string()),
     ];
-    let mark = NewEvent {
-        topic: letter.topic.clone(),
-        key: letter.key.clone(),
-        value: b"null".to_vec(),
-        headers,
-    };
-    let events = requeued.into_iter().chain([mark]).collect();
-    match log.append(Append { id: id(letter), events }) {
-        Ok(_) => Ok(Settled::Done),
+    let (topic, key) = (letter.topic.clone(), letter.key.clone());
+    events.push(NewEvent { topic, key, value: b"null".to_vec(), headers });
+    Ok(Append { id: id(letter), events })
+}
+
+fn ending(outcome: Result<Vec<Stored>>, ended: Ended) -> Result<Ending> {
+    match outcome {
+        Ok(stored) => {
+            let requeued = stored.first().copied().filter(|_| ended == Ended::Requeued);
+            Ok(Ending { settled: Settled::Done, requeued })
+        }
         // Ended otherwise at this very moment.
-        Err(Error::Invalid(Invalid::AppendIdReused(_))) => Ok(Settled::Lost),
+        Err(Error::Invalid(Invalid::AppendIdReused(_))) => {
+            Ok(Ending { settled: Settled::Lost, requeued: None })
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Reads a topic as [`EventLog::read`] does, without the marks of a dead-letter topic. Answers with the offset to go on
+/// from as well, which is beyond marks.
+pub fn read(log: &dyn EventLog, topic: &Topic, read: &Read) -> Result<(Vec<Event>, Offset)> {
+    let mut read = read.clone();
+    let mut found = Vec::new();
+    while read.limit > 0 {
+        let events = log.read(topic, &read)?;
+        let Some(last) = events.last() else { break };
+        read.from = last.offset.saturating_add(1);
+        let full = events.len() >= read.limit;
+        let before = found.len();
+        found.extend(events.into_iter().filter(|event| !is_mark(event)));
+        read.limit -= found.len() - before;
+        if !full {
+            break;
+        }
+    }
+    Ok((found, read.from))
+}
+
+/// The newest event of a key as [`EventLog::last`] gives it, or in a dead-letter topic the newest letter.
+pub fn last(log: &dyn EventLog, topic: &Topic, key: &str) -> Result<Option<Event>> {
+    let mut last = log.last(topic, key)?;
+    let Some(partition) = last.as_ref().filter(|last| is_mark(last)).map(|mark| mark.partition)
+    else {
+        return Ok(last);
+    };
+    let read = Read { partition, key: Some(key.to_owned()), ..Read::default() };
+    last = None;
+    scan(log, topic, read, |event| {
+        if !is_mark(&event) {
+            last = Some(event);
+        }
+        Ok(true)
+    })?;
+    Ok(last)
+}
+
+/// Whether the event is a mark in a dead-letter topic.
+pub fn is_mark(event: &Event) -> bool {
+    event.topic.dead().is_none() && mark(event).is_some()
 }
 
 /// Which letter of its partition the event ends, and how, if it is a mark.

@@ -33,8 +33,6 @@ pub enum Error {
     UndeclaredTopic { name: String, known: String },
     #[error("{}", .0.join("\n  "))]
     Letters(Vec<String>),
-    #[error("another command deals with the same dead letters at this moment: look again with `spacer topics dead list`")]
-    LettersLost,
     #[error("can't read the standard input: {0}")]
     Input(io::Error),
     #[error("can't write the output: {0}")]

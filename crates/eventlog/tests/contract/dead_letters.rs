@@ -3,7 +3,7 @@
 use std::thread;
 
 use eventlog::dead_letter::{self, Ended};
-use eventlog::{Event, Invalid, Outcome, Read, Settled};
+use eventlog::{Event, Invalid, Outcome, Read, Settled, Stored};
 
 use super::*;
 
@@ -97,6 +97,68 @@ pub fn who_requeues_at_the_same_moment_stores_one_event(store: &dyn Store) {
     }
     let dead = log.read(&topic("orders.dead"), &Read::default()).expect("read");
     assert_eq!(dead.len(), 2, "a letter and its mark");
+}
+
+pub fn many_letters_end_at_once_and_in_order(store: &dyn Store) {
+    let (log, orders) = orders(store);
+    put_all(&*log, (0..50).map(|n| event(&orders, "a", n)).collect());
+    let member = join(&*log, &orders, "m");
+    (0..50).for_each(|_| kill(&*member));
+    let all: Vec<Event> = letters(&*log, &orders).into_iter().map(|(letter, _)| letter).collect();
+    assert_eq!(dead_letter::drop(&*log, &all[7]), Ok(Settled::Done));
+    let endings = dead_letter::end_all(&*log, &all, Ended::Requeued);
+    assert_eq!(endings.len(), 50);
+    let mut places = Vec::new();
+    for (at, ending) in endings.into_iter().enumerate() {
+        let ending = ending.expect("an ending");
+        let expected = if at == 7 { Settled::Lost } else { Settled::Done };
+        assert_eq!((ending.settled, ending.requeued.is_some()), (expected, at != 7), "{at}");
+        places.extend(ending.requeued);
+    }
+    for (place, letter) in places.iter().zip(all.iter().filter(|letter| **letter != all[7])) {
+        let Stored { partition, offset } = *place;
+        let read = Read { partition, from: offset, limit: 1, ..Read::default() };
+        let again = log.read(&orders, &read).expect("read").remove(0);
+        assert_eq!((again.offset, &again.value), (offset, &letter.value));
+    }
+    assert!(places.is_sorted());
+    let ends = states(&*log, &orders).into_iter().map(|(_, ended)| ended);
+    let expected = |at| if at == 7 { Ended::Dropped } else { Ended::Requeued };
+    assert!(ends.eq((0..50).map(|at| Some(expected(at)))));
+    // Who asks for the same gets the same answer.
+    let repeated = dead_letter::end_all(&*store.open(), &all[..1], Ended::Requeued).remove(0);
+    assert_eq!(repeated.expect("an ending").requeued, places.first().copied());
+}
+
+pub fn readers_of_letters_do_not_see_marks(store: &dyn Store) {
+    let (log, orders) = orders(store);
+    put_all(&*log, vec![event(&orders, "a", 1), event(&orders, "a", 2), event(&orders, "b", 3)]);
+    let member = join(&*log, &orders, "m");
+    (0..2).for_each(|_| kill(&*member));
+    let before: Vec<Event> = letters(&*log, &orders).into_iter().map(|(event, _)| event).collect();
+    for letter in &before {
+        assert_eq!(dead_letter::drop(&*log, letter), Ok(Settled::Done));
+    }
+    // A letter after the marks.
+    kill(&*member);
+    let dead = topic("orders.dead");
+    let all: Vec<Event> = letters(&*log, &orders).into_iter().map(|(event, _)| event).collect();
+    assert_eq!(all.len(), 3);
+    let page = |from, limit| {
+        let read = Read { from, limit, ..Read::default() };
+        dead_letter::read(&*log, &dead, &read).expect("read")
+    };
+    let (found, next) = page(0, 100);
+    assert_eq!(found, all);
+    assert!(next > all[2].offset);
+    assert_eq!(page(next, 100), (vec![], next));
+    let (found, next) = page(0, 2);
+    assert_eq!(found, all[..2]);
+    assert_eq!(page(next, 1).0, all[2..]);
+    let of = |key: &str| dead_letter::last(&*log, &dead, key).expect("read");
+    for key in ["a", "b", "c"] {
+        assert_eq!(of(key), all.iter().rfind(|letter| letter.key == key).cloned(), "{key}");
+    }
 }
 
 pub fn what_is_no_dead_letter_is_refused(store: &dyn Store) {

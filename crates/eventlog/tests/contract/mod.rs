@@ -100,6 +100,8 @@ macro_rules! contract_tests {
                 a_requeued_dead_letter_comes_again_once
                 dead_letters_of_a_key_are_dropped_in_any_order
                 who_requeues_at_the_same_moment_stores_one_event
+                many_letters_end_at_once_and_in_order
+                readers_of_letters_do_not_see_marks
                 what_is_no_dead_letter_is_refused
             }
             waiting {

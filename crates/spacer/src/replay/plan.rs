@@ -5,7 +5,6 @@ use eventlog::{GroupPosition, Offset, PartitionOffsets, Start, Topic};
 use crate::cli::{ReplayOptions, Until};
 use crate::error::Error;
 use crate::log::Log;
-use crate::topics::DEAD_GROUP;
 
 pub struct Plan {
     pub topic: Topic,
@@ -43,7 +42,7 @@ impl Plan {
             Some(group) => group.clone(),
             None => default_group(&topic, &functions, options),
         };
-        if [log.application.consumer_group.as_str(), DEAD_GROUP, ""].contains(&group.as_str()) {
+        if [log.application.consumer_group.as_str(), ""].contains(&group.as_str()) {
             return Err(Error::Replay(format!(
                 "consumer group \"{group}\" is not for replays: name another one with --group"
             )));

@@ -1,16 +1,13 @@
 //! `spacer topics dead`: the events whose functions failed for good.
 
-use std::collections::HashSet;
-use std::sync::mpsc;
+use std::collections::BTreeMap;
 
-use eventlog::{
-    dead_header, Append, AppendId, Delivery, Event, NewEvent, Offset, Topic, DEAD_SUFFIX,
-};
+use eventlog::dead_letter::{self, Ended};
+use eventlog::{dead_header, Event, Offset, Settled, Stored, Topic, DEAD_SUFFIX};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::append::place;
-use super::letters::{self, Hold, Untouched};
 use crate::cli::{Letters, LogOptions};
 use crate::error::Error;
 use crate::log::Log;
@@ -19,8 +16,6 @@ use crate::{output, when};
 
 /// How much of an error a table shows.
 const ERROR_WIDTH: usize = 120;
-/// What the names of a dead letter's own headers begin with.
-const DEAD_HEADERS: &str = "spacer-dead-";
 
 /// A dead letter; `topic`, `partition` and `offset` are where it is now.
 #[derive(Serialize)]
@@ -49,7 +44,10 @@ pub fn list(topic: Option<&str>, options: &LogOptions) -> Result<(), Error> {
     let log = Log::open(options)?;
     let mut found = Vec::new();
     for dead in dead_topics(&log, topic)? {
-        found.extend(letters::pending(&log, &dead)?);
+        letters(&log, &dead, |letter, ended| {
+            found.extend(ended.is_none().then_some(letter));
+            Ok(())
+        })?;
     }
     if options.json {
         let found = found.iter().map(as_json).collect::<Result<Vec<_>, _>>()?;
@@ -118,6 +116,17 @@ fn original(letter: &Event) -> &str {
     named.unwrap_or_else(|| name.strip_suffix(DEAD_SUFFIX).unwrap_or(name))
 }
 
+/// Visits the letters of a dead-letter topic, with how they ended.
+fn letters(
+    log: &Log,
+    dead: &Topic,
+    visit: impl FnMut(Event, Option<Ended>) -> eventlog::Result<()>,
+) -> eventlog::Result<()> {
+    let name = dead.as_str();
+    let topic = Topic::new(name.strip_suffix(DEAD_SUFFIX).unwrap_or(name))?;
+    dead_letter::each(&*log.events, &topic, visit)
+}
+
 /// The dead-letter topic of the topic that is named, by its own name or by this one; or all of them.
 fn dead_topics(log: &Log, name: Option<&str>) -> Result<Vec<Topic>, Error> {
     let Some(name) = name else {
@@ -128,7 +137,7 @@ fn dead_topics(log: &Log, name: Option<&str>) -> Result<Vec<Topic>, Error> {
     Ok(vec![topic.dead().unwrap_or(topic)])
 }
 
-/// What became of a letter.
+/// A letter that this command has ended.
 #[derive(Serialize)]
 struct Done {
     topic: String,
@@ -140,124 +149,105 @@ struct Done {
     requeued: Option<Original>,
 }
 
-pub fn requeue(letters: &Letters) -> Result<(), Error> {
-    each(letters, "requeued", |log, batch| {
-        let mut done = Vec::new();
-        // No more than may wait to be stored.
-        for part in batch.chunks(log.application.limits.queue) {
-            let appends = part.iter().map(|held| append_again(log, &held.event));
-            for (held, stored) in part.iter().zip(appends.collect::<Result<Vec<_>, _>>()?) {
-                // The log gives up on its own when the store is away for too long.
-                let stored = stored.recv().unwrap_or(Err(eventlog::Error::Closed))?;
-                let stored = stored.first();
-                done.push(Done {
-                    requeued: Some(Original {
-                        topic: original(&held.event).to_owned(),
-                        partition: stored.map(|stored| stored.partition.into()),
-                        offset: stored.map(|stored| stored.offset),
-                    }),
-                    ..dropped(&held.event)
-                });
-            }
-        }
-        Ok(done)
-    })
-}
+/// How many letters are ended at once, as far as the queue has room for them.
+const BATCH: usize = 256;
 
-type Stored = mpsc::Receiver<eventlog::Result<Vec<eventlog::Stored>>>;
-
-/// Queues a letter's event to be appended to its topic, beside those of other keys.
-fn append_again(log: &Log, letter: &Event) -> Result<Stored, Error> {
-    let topic = Topic::new(original(letter))?;
-    let mut event = NewEvent::new(&topic, letter.key.clone(), letter.value.clone());
-    let own = |(name, _): &&(String, String)| !name.starts_with(DEAD_HEADERS);
-    event.headers = letter.headers.iter().filter(own).cloned().collect();
-    let append = Append { id: append_id(letter), events: vec![event] };
-    let (done, stored) = mpsc::channel();
-    // Nobody waits for it after an earlier one has failed.
-    log.events.submit(append, Box::new(move |outcome| std::mem::drop(done.send(outcome))));
-    Ok(stored)
-}
-
-pub fn drop(letters: &Letters) -> Result<(), Error> {
-    each(letters, "dropped", |_, batch| Ok(batch.iter().map(|held| dropped(&held.event)).collect()))
-}
-
-fn dropped(event: &Event) -> Done {
-    let Event { topic, partition, offset, key, .. } = event;
-    let (topic, key) = (topic.to_string(), key.clone());
-    Done { topic, partition: *partition, offset: *offset, key, requeued: None }
-}
-
-/// The same for the same letter: when a command dies between the append and the end of the letter, the next one
-/// appends nothing.
-fn append_id(letter: &Event) -> AppendId {
-    // FNV-1a, 32 bits: offset and partition tell the letters of a topic apart, this the topics.
-    let fnv = |hash: u32, byte: &u8| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    let topic = letter.topic.as_str().as_bytes().iter().fold(0x811c_9dc5, fnv);
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&letter.offset.to_be_bytes());
-    id[8..12].copy_from_slice(&letter.partition.to_be_bytes());
-    id[12..].copy_from_slice(&topic.to_be_bytes());
-    AppendId(id)
-}
-
-fn each(
-    chosen: &Letters,
-    what: &str,
-    deal: impl Fn(&Log, &[Delivery]) -> Result<Vec<Done>, Error>,
-) -> Result<(), Error> {
+/// Ends the chosen letters, and says which those were and what is wrong with the others.
+pub fn end(chosen: &Letters, ended: Ended) -> Result<(), Error> {
     let log = Log::open(&chosen.log)?;
-    let wanted: HashSet<(u32, Offset)> = chosen.letters.iter().copied().collect();
-    let is_wanted = |e: &Event| chosen.all || wanted.contains(&(e.partition, e.offset));
-    let (mut done, mut wrong) = (Vec::new(), Vec::new());
+    let mut ending =
+        Ending { log: &log, ended, batch: Vec::new(), done: Vec::new(), lost: Vec::new() };
+    let mut wrong = Vec::new();
+    let mut failed = None;
     for dead in dead_topics(&log, chosen.topic.as_deref())? {
-        let mut hold = Hold::new(&log, &dead)?;
-        let result = hold.each(is_wanted, |batch| {
-            done.extend(deal(&log, batch)?);
-            Ok(())
-        });
-        if let Err(error) = result {
-            // What was done before is said, too.
-            report(&done, what, chosen.log.json)?;
-            return Err(error);
-        }
-        for &(partition, offset) in &chosen.letters {
-            let is_done = |d: &Done| (d.partition, d.offset) == (partition, offset);
-            if !done.iter().any(is_done) {
-                wrong.push(untouched(&log, &hold, &dead, (partition, offset))?);
+        // What becomes of those that are not ended here.
+        let mut left: BTreeMap<(u32, Offset), Option<Ended>> =
+            chosen.letters.iter().map(|place| (*place, None)).collect();
+        let outcome = letters(&log, &dead, |letter, before| {
+            let place = (letter.partition, letter.offset);
+            match before {
+                None if chosen.all || left.remove(&place).is_some() => ending.add(letter),
+                None => Ok(()),
+                Some(before) => {
+                    left.entry(place).and_modify(|found| *found = Some(before));
+                    Ok(())
+                }
             }
+        });
+        if let Err(error) = outcome.and_then(|()| ending.flush()) {
+            failed = Some(error);
+            break;
         }
+        wrong.extend(left.into_iter().map(|((partition, offset), before)| {
+            let place = place(partition, offset);
+            match before {
+                Some(before) => format!("letter {place} of {dead} was {} before", before.as_str()),
+                None => format!(
+                    "{dead} has no letter {place}: `spacer topics dead list` shows which there are"
+                ),
+            }
+        }));
     }
-    report(&done, what, chosen.log.json)?;
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Letters(wrong)),
+    // What was done before a failure is said, too.
+    report(&ending.done, ended.as_str(), chosen.log.json)?;
+    wrong.append(&mut ending.lost);
+    match failed {
+        Some(error) => Err(error.into()),
+        None if wrong.is_empty() => Ok(()),
+        None => Err(Error::Letters(wrong)),
     }
 }
 
-fn untouched(
-    log: &Log,
-    hold: &Hold,
-    dead: &Topic,
-    (partition, offset): (u32, Offset),
-) -> Result<String, Error> {
-    let place = place(partition, offset);
-    let mut letter = None;
-    if log.events.offsets(dead)?.iter().any(|extent| extent.partition == partition) {
-        log.scan(dead, partition, offset, None, |event| {
-            letter = Some(event).filter(|event| event.offset == offset);
-            Ok(false)
-        })?;
+/// The letters that a command ends, batch by batch.
+struct Ending<'a> {
+    log: &'a Log,
+    ended: Ended,
+    batch: Vec<Event>,
+    done: Vec<Done>,
+    /// What is wrong with those that another command has ended meanwhile.
+    lost: Vec<String>,
+}
+
+impl Ending<'_> {
+    fn add(&mut self, letter: Event) -> eventlog::Result<()> {
+        self.batch.push(letter);
+        // A requeued event and its mark wait together.
+        let room = self.log.application.limits.queue / 2;
+        match self.batch.len() >= room.clamp(1, BATCH) {
+            true => self.flush(),
+            false => Ok(()),
+        }
     }
-    Ok(match letter.as_ref().map(|letter| hold.untouched(letter)) {
-        None => format!("{dead} has no letter {place}: `spacer topics dead list` shows which there are"),
-        Some(Untouched::Before) => format!("letter {place} of {dead} was requeued or dropped before"),
-        Some(Untouched::Behind { key, offset }) => format!(
-            "letter {place} of {dead} comes after letter {} of the same key {key:?}: deal with that one first, or with both at once",
-            self::place(partition, offset)
-        ),
-    })
+
+    fn flush(&mut self) -> eventlog::Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        let endings = dead_letter::end_all(&*self.log.events, &batch, self.ended);
+        let mut failed = Ok(());
+        for (letter, ending) in batch.into_iter().zip(endings) {
+            match ending {
+                Ok(ending) if ending.settled == Settled::Done => {
+                    self.done.push(done(letter, ending.requeued));
+                }
+                Ok(_) => self.lost.push(format!(
+                    "letter {} of {} was dealt with by another command at the same moment",
+                    place(letter.partition, letter.offset),
+                    letter.topic
+                )),
+                Err(error) => failed = failed.and(Err(error)),
+            }
+        }
+        failed
+    }
+}
+
+fn done(letter: Event, requeued: Option<Stored>) -> Done {
+    let requeued = requeued.map(|Stored { partition, offset }| Original {
+        topic: original(&letter).to_owned(),
+        partition: Some(partition.into()),
+        offset: Some(offset),
+    });
+    let Event { topic, partition, offset, key, .. } = letter;
+    Done { topic: topic.to_string(), partition, offset, key, requeued }
 }
 
 fn report(done: &[Done], what: &str, json: bool) -> Result<(), Error> {

@@ -1,9 +1,8 @@
 //! `spacer topics list`.
 
-use eventlog::{PartitionOffsets, Topic};
+use eventlog::{dead_letter, PartitionOffsets, Topic};
 use serde::Serialize;
 
-use super::letters;
 use crate::cli::LogOptions;
 use crate::error::Error;
 use crate::log::Log;
@@ -33,8 +32,8 @@ pub fn run(options: &LogOptions) -> Result<(), Error> {
     let log = Log::open(options)?;
     let mut rows = Vec::new();
     for topic in log.events.topics()? {
-        if let Some(dead) = topic.dead() {
-            rows.push(row(&log, &topic, &dead)?);
+        if topic.dead().is_some() {
+            rows.push(row(&log, &topic)?);
         }
     }
     match options.json {
@@ -43,16 +42,21 @@ pub fn run(options: &LogOptions) -> Result<(), Error> {
     }
 }
 
-fn row(log: &Log, topic: &Topic, dead: &Topic) -> Result<Row, Error> {
+fn row(log: &Log, topic: &Topic) -> Result<Row, Error> {
     let triggers = log.application.triggers.iter().filter(|trigger| trigger.topic == *topic);
     let extent =
         |PartitionOffsets { partition, first, next, .. }| Extent { partition, first, next };
     let partitions: Vec<_> = log.events.offsets(topic)?.into_iter().map(extent).collect();
+    let mut dead = 0;
+    dead_letter::each(&*log.events, topic, |_, ended| {
+        dead += u64::from(ended.is_none());
+        Ok(())
+    })?;
     Ok(Row {
         topic: topic.to_string(),
         declared: log.application.topics.contains(topic),
         events: partitions.iter().map(|extent| extent.next.saturating_sub(extent.first)).sum(),
-        dead: letters::count(log, dead)?,
+        dead,
         functions: triggers.flat_map(|trigger| trigger.functions.clone()).collect(),
         partitions,
     })

@@ -5,14 +5,13 @@
 mod append;
 mod dead;
 mod lag;
-mod letters;
 mod list;
 mod tail;
 
+use eventlog::dead_letter::Ended;
+
 use crate::cli::{DeadCommand, TopicsCommand};
 use crate::error::Error;
-
-pub use letters::GROUP as DEAD_GROUP;
 
 pub fn run(command: &TopicsCommand) -> Result<(), Error> {
     match command {
@@ -21,7 +20,7 @@ pub fn run(command: &TopicsCommand) -> Result<(), Error> {
         TopicsCommand::Append { topic, key, value, log } => append::run(topic, key, value, log),
         TopicsCommand::Lag(options) => lag::run(options),
         TopicsCommand::Dead(DeadCommand::List { topic, log }) => dead::list(topic.as_deref(), log),
-        TopicsCommand::Dead(DeadCommand::Requeue(letters)) => dead::requeue(letters),
-        TopicsCommand::Dead(DeadCommand::Drop(letters)) => dead::drop(letters),
+        TopicsCommand::Dead(DeadCommand::Requeue(letters)) => dead::end(letters, Ended::Requeued),
+        TopicsCommand::Dead(DeadCommand::Drop(letters)) => dead::end(letters, Ended::Dropped),
     }
 }

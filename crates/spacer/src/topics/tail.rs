@@ -1,10 +1,10 @@
 //! `spacer topics tail`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::thread;
 use std::time::Duration;
 
-use eventlog::{Event, Offset, PartitionOffsets, Topic};
+use eventlog::{dead_letter, Event, Offset, PartitionOffsets, Topic, DEAD_SUFFIX};
 
 use super::append::place;
 use crate::cli::TailOptions;
@@ -18,7 +18,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 pub fn run(options: &TailOptions) -> Result<(), Error> {
     let log = Log::open(&options.log)?;
-    let tail = Tail { topic: log.topic(&options.topic)?, log, options };
+    let topic = log.topic(&options.topic)?;
+    let tail = Tail { ended: ended(&log, &topic)?, topic, log, options };
     let mut next = match options.from {
         Some(from) => tail.forward(from)?,
         None => tail.newest(options.lines.unwrap_or(DEFAULT_LINES))?,
@@ -41,7 +42,20 @@ pub fn run(options: &TailOptions) -> Result<(), Error> {
 struct Tail<'a> {
     log: Log,
     topic: Topic,
+    /// The letters that are dealt with, of a dead-letter topic.
+    ended: HashSet<(u32, Offset)>,
     options: &'a TailOptions,
+}
+
+fn ended(log: &Log, topic: &Topic) -> Result<HashSet<(u32, Offset)>, Error> {
+    let mut found = HashSet::new();
+    if let Some(original) = topic.as_str().strip_suffix(DEAD_SUFFIX) {
+        dead_letter::each(&*log.events, &Topic::new(original)?, |letter, ended| {
+            found.extend(ended.map(|_| (letter.partition, letter.offset)));
+            Ok(())
+        })?;
+    }
+    Ok(found)
 }
 
 /// Where to go on in each partition.
@@ -52,9 +66,16 @@ impl Tail<'_> {
         &self,
         partition: u32,
         from: Offset,
-        each: impl FnMut(Event) -> Result<bool, Error>,
+        mut each: impl FnMut(Event) -> Result<bool, Error>,
     ) -> Result<Offset, Error> {
-        self.log.scan(&self.topic, partition, from, self.options.key.as_deref(), each)
+        let key = self.options.key.as_deref();
+        self.log.scan(&self.topic, partition, from, key, |event| {
+            let place = (event.partition, event.offset);
+            match dead_letter::is_mark(&event) || self.ended.contains(&place) {
+                true => Ok(true),
+                false => each(event),
+            }
+        })
     }
 
     fn forward(&self, from: Offset) -> Result<Next, Error> {
