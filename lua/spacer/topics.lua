@@ -145,9 +145,8 @@ function _M.read(topic, options)
         error("topics.read: key must be a string", 2)
     end
     finish(C.spacer_topics_read(topic, #topic, partition, from, limit, key, key and #key or 0))
-    local events = result()
-    local last = events[#events]
-    return events, last and last.offset + 1 or from
+    local page = result()
+    return page.events, page.next
 end
 
 --- The newest event of a key, or nil.

@@ -4,7 +4,9 @@ use std::ffi::c_int;
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 
-use eventlog::{Append, Error, Event, Headers, NewEvent, PartitionOffsets, Read, Topic};
+use eventlog::{
+    dead_letter, Append, Error, Event, Headers, NewEvent, PartitionOffsets, Read, Topic,
+};
 use serde_json::value::RawValue;
 
 use super::encoding::spacer_pair;
@@ -272,7 +274,7 @@ fn read(
     }))
 }
 
-/// Events of a partition from an offset on, of a key if `key` isn't null.
+/// Events of a partition from an offset on, of a key if `key` isn't null; of a dead-letter topic the letters.
 #[no_mangle]
 pub extern "C" fn spacer_topics_read(
     topic: *const u8,
@@ -298,8 +300,9 @@ pub extern "C" fn spacer_topics_read(
         };
         let wanted = Read { partition, from: from as u64, limit, key };
         read(topics.store.call(move |log| {
-            let events = log.read(&topic, &wanted)?;
-            Ok(Some(json(&events.iter().map(Shown::of).collect::<Vec<_>>())))
+            let (events, next) = dead_letter::read(log, &topic, &wanted)?;
+            let events = events.iter().map(Shown::of).collect();
+            Ok(Some(json(&Page { events, next })))
         }))
     })
 }
@@ -324,11 +327,10 @@ pub extern "C" fn spacer_topics_last(
             Ok(topic) => topic,
             Err(status) => return status,
         };
-        read(
-            topics
-                .store
-                .call(move |log| Ok(log.last(&topic, &key)?.map(|event| json(&Shown::of(&event))))),
-        )
+        read(topics.store.call(move |log| {
+            let last = dead_letter::last(log, &topic, &key)?;
+            Ok(last.map(|event| json(&Shown::of(&event))))
+        }))
     })
 }
 
@@ -351,6 +353,14 @@ pub extern "C" fn spacer_topics_extent(topic: *const u8, topic_len: usize) -> c_
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
     // What is serialized here has string keys and numbers only.
     serde_json::to_vec(value).unwrap_or_default()
+}
+
+/// What a read answers with.
+#[derive(serde::Serialize)]
+struct Page<'a> {
+    events: Vec<Shown<'a>>,
+    /// The offset to go on from.
+    next: u64,
 }
 
 /// An event as Lua sees it.
