@@ -1,10 +1,13 @@
 //! A project's event log, opened by the command.
 
 use std::fs;
+use std::os::unix::fs::{chown, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 
 use application::{Application, Storage};
 use eventlog::{Event, EventLog, Offset, Read, Timestamp, Topic};
+use nix::unistd::{Uid, User};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -30,7 +33,7 @@ impl Log {
             Storage::Memory => return Err(Error::MemoryLog { environment: options.env.clone() }),
             Storage::Sqlite { path } => {
                 if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
+                    make_folder(folder, &project, &application)?;
                 }
             }
             Storage::Postgres { .. } | Storage::Kafka { .. } => {}
@@ -81,6 +84,27 @@ impl Log {
             }
         }
     }
+}
+
+/// Makes the folder of an embedded database. What root makes is for the user that workers run as.
+fn make_folder(folder: &Path, project: &Project, application: &Application) -> Result<(), Error> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let failed = |error| Error::file("make", folder)(error);
+    fs::create_dir_all(folder).map_err(failed)?;
+    if !Uid::effective().is_root() || !folder.starts_with(&project.dir) {
+        return Ok(());
+    }
+    let named = application.user.as_deref().map(User::from_name).transpose();
+    let (uid, gid) = match named.map_err(|error| failed(error.into()))?.flatten() {
+        Some(user) => (user.uid.as_raw(), user.gid.as_raw()),
+        None => {
+            let owner = fs::metadata(&project.dir).map_err(Error::file("read", &project.dir))?;
+            (owner.uid(), owner.gid())
+        }
+    };
+    chown(folder, Some(uid), Some(gid)).map_err(Error::file("change the owner of", folder))
 }
 
 /// An event as `--json` prints it; the names are those of `ctx.event`.

@@ -1,8 +1,8 @@
 //! Connections to the database file: their settings, how they wait for a lock, and what their errors mean.
 
 use std::cell::Cell;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::schema;
+use super::{owner, schema};
 use crate::{Error, Result};
 
 const STATEMENT_CACHE: usize = 256;
@@ -63,15 +63,28 @@ impl Database {
     /// are waited for until `deadline`.
     pub fn open(&self, deadline: Instant) -> Result<Handle> {
         if let Some(folder) = self.path.parent() {
-            fs::create_dir_all(folder).map_err(|error| {
+            owner::make_folder(folder).map_err(|error| {
                 self.unavailable(&format!("can't make folder {}: {error}", folder.display()))
             })?;
         }
         wait_for_locks_until(deadline);
+        self.own_new_file()?;
         self.try_open(deadline).map_err(|failure| match failure {
             schema::Failure::Sql(error) => self.error(error),
             schema::Failure::Invalid(invalid) => invalid.into(),
         })
+    }
+
+    /// Makes the file where it is missing, for whoever its folder belongs to. SQLite would make it for root, and its
+    /// companions are those of the file's owner.
+    fn own_new_file(&self) -> Result<()> {
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.path);
+        let given = match made {
+            Ok(_) => owner::give_to_folders_owner(&self.path),
+            // There already, or SQLite says what is wrong.
+            Err(_) => return Ok(()),
+        };
+        given.map_err(|error| self.unavailable(&error.to_string()))
     }
 
     fn try_open(&self, deadline: Instant) -> Result<Handle, schema::Failure> {

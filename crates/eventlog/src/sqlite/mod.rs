@@ -2,7 +2,8 @@
 //!
 //! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through, `queue` what
 //! waits for it; `append` and `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake`
-//! carries wake-ups between processes, `checkpoint` keeps the write-ahead log short, `clock` has the leases' time.
+//! carries wake-ups between processes, `checkpoint` keeps the write-ahead log short, `clock` has the leases' time,
+//! `owner` says whose files these are.
 //!
 //! The file is in WAL mode. A transaction with an append waits for the disk (`synchronous=FULL`), and makes all that was
 //! committed before it durable as well. One that only claims or settles doesn't wait: when the machine dies, a claim is
@@ -15,6 +16,7 @@ mod connection;
 mod events;
 mod group;
 mod member;
+mod owner;
 mod queue;
 mod schema;
 mod wake;

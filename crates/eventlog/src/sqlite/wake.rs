@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::fs::{mknodat, FileType, Mode, OFlags, CWD};
 
+use super::owner::give_to_folders_owner;
 use crate::signal::Signal;
 use crate::AppendId;
 
@@ -34,8 +35,9 @@ impl Wake {
         let mut folder = database.as_os_str().to_owned();
         folder.push("-wake");
         let folder = PathBuf::from(folder);
-        // Whoever may write the database may wake its users, as with SQLite's own companion files.
-        let mode = fs::metadata(database)?.permissions().mode() & 0o666;
+        // Whoever may write the database may wake its users, as with SQLite's own companion files; so may the group of
+        // its folder, since a wake-up does no harm.
+        let mode = fs::metadata(database)?.permissions().mode() & 0o666 | 0o660;
         match fs::create_dir(&folder) {
             Ok(()) => {
                 let search = (mode & 0o444) >> 2;
@@ -44,11 +46,13 @@ impl Wake {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
+        give_to_folders_owner(&folder)?;
         let name = format!("{}-{}", std::process::id(), AppendId::random());
         // Under its final name only when it has a reader, so that nobody takes it for a dead process's.
         let made = folder.join(format!(".{name}"));
         mknodat(CWD, &made, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         fs::set_permissions(&made, fs::Permissions::from_mode(mode))?;
+        give_to_folders_owner(&made)?;
         // Open for writing too, so that there is never an end of file.
         let fifo = OpenOptions::new().read(true).write(true).open(&made)?;
         fs::rename(&made, folder.join(&name))?;

@@ -1,0 +1,48 @@
+//! Whose the files beside a database are.
+//!
+//! Root looks into a log, and appends to it, that a server's workers use as another user. What root makes there is given to
+//! the owner of the folder that it is in, so that those go on to work with it. SQLite does the same with its own
+//! companions of the database.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{lchown, MetadataExt};
+use std::path::Path;
+
+/// Gives what this process has made to the owner of its folder, if the process is root's.
+pub(super) fn give_to_folders_owner(path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = folder_of(path).unwrap_or(Path::new("."));
+    let (owner, file) = (fs::metadata(folder)?, fs::symlink_metadata(path)?);
+    let (uid, gid) = (owner.uid(), owner.gid());
+    match (file.uid(), file.gid()) == (uid, gid) {
+        true => Ok(()),
+        false => lchown(path, Some(uid), Some(gid)).map_err(|error| {
+            let text = format!("can't give {} to user {uid}: {error}", path.display());
+            io::Error::new(error.kind(), text)
+        }),
+    }
+}
+
+/// Makes a folder and those that it is in, where they are missing.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder_of(folder) {
+        make_folder(parent)?;
+    }
+    match fs::create_dir(folder) {
+        // Another process was faster, and gives it away itself.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => give_to_folders_owner(folder),
+    }
+}
+
+/// The folder that a path names its last component in; `None` where that is the present one.
+fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty())
+}
