@@ -157,6 +157,15 @@ pub fn subscription(topic: &Topic, member: &str) -> Subscription {
     Subscription::new("group", std::slice::from_ref(topic), member)
 }
 
+/// Another log of the store, or the same one where only that remembers which appends it was given.
+pub fn elsewhere(store: &dyn Store, log: &Arc<dyn EventLog>) -> Arc<dyn EventLog> {
+    if store.remembers_ids_elsewhere() {
+        store.open()
+    } else {
+        log.clone()
+    }
+}
+
 /// Claims what there is.
 pub fn claim(store: &dyn Store, consumer: &dyn Consumer, max: usize) -> Vec<Delivery> {
     let mut found = consumer.claim(max, store.patience()).expect("claimed");
