@@ -181,9 +181,10 @@ fn claim_due(
     claim: impl Fn(i64, i32) -> Claim,
 ) -> Result<Vec<Claim>, Failure> {
     let sql = "UPDATE consumer_group_events SET state = 2, attempt = attempt + 1, epoch = $3
-               WHERE group_id = $1 AND topic = $2 AND msg_offset = ANY (ARRAY(
-                 SELECT msg_offset FROM consumer_group_events
-                 WHERE group_id = $1 AND topic = $2 AND state = 1 AND due_at <= clock_timestamp()
+               WHERE ctid = ANY (ARRAY(
+                 SELECT ctid FROM consumer_group_events
+                 WHERE group_id = $1 AND topic = $2 AND state = 1
+                   AND due_at <= statement_timestamp()
                  ORDER BY msg_offset LIMIT $4))
                RETURNING msg_offset, attempt";
     let values: Params<'_> = &[&group, &topic.as_str(), &(epoch as i64), &(max as i64)];
@@ -209,12 +210,12 @@ fn take_in(
     let (mut last, unfinished): (i64, i64) = (column(&row, 0)?, column(&row, 1)?);
     let mut room = (WINDOW as i64 - unfinished).max(0);
     let sql = format!(
-        "SELECT t.msg_offset, t.key, EXISTS (
-           SELECT FROM consumer_group_events e WHERE e.group_id = $1 AND e.topic = $2
-             AND hashtextextended(e.key, 0) = hashtextextended(t.key, 0) AND e.key = t.key)
+        "SELECT t.msg_offset, t.key, coalesce(first.is_of_key, false)
          FROM (SELECT msg_offset, key FROM {} WHERE msg_offset > $3
-               ORDER BY msg_offset LIMIT $4) t ORDER BY t.msg_offset",
-        info.table
+               ORDER BY msg_offset LIMIT $4) t LEFT JOIN LATERAL {} ON true
+         ORDER BY t.msg_offset",
+        info.table,
+        group::first_of_key("$2", "t.key")
     );
     let mut claimed = Vec::new();
     let mut looked = false;

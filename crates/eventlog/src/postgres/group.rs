@@ -236,8 +236,15 @@ struct Held<'a> {
     attempts: Vec<i32>,
 }
 
-const HELD: &str = "e.group_id = $1 AND e.topic = h.topic AND e.msg_offset = h.msg_offset
-                    AND e.state = 2 AND e.epoch = h.epoch AND e.attempt = h.attempt";
+/// The claimed events among the parameters `$2` to `$6`, as `h`, with the `place` of each one's row.
+const HELD: &str = "
+    (SELECT c.*, e.place FROM unnest($2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int4[])
+       AS c (number, topic, msg_offset, epoch, attempt), LATERAL (
+         SELECT ctid AS place, group_id, topic, msg_offset, state, epoch, attempt
+         FROM consumer_group_events WHERE (group_id, topic, msg_offset) >= ($1, c.topic, c.msg_offset)
+         ORDER BY group_id, topic, msg_offset LIMIT 1) e
+     WHERE e.group_id = $1 AND e.topic = c.topic AND e.msg_offset = c.msg_offset
+       AND e.state = 2 AND e.epoch = c.epoch AND e.attempt = c.attempt) AS h";
 
 impl<'a> Held<'a> {
     fn push(&mut self, number: usize, claim: &'a Claim) {
@@ -251,9 +258,8 @@ impl<'a> Held<'a> {
     /// Ends the events; answers which were held, and their keys.
     fn remove(&self, session: &mut Session, group: &str) -> Result<Vec<(usize, String)>, Failure> {
         let sql = format!(
-            "DELETE FROM consumer_group_events e USING unnest($2::int8[], $3::text[], $4::int8[],
-               $5::int8[], $6::int4[]) AS h (number, topic, msg_offset, epoch, attempt)
-             WHERE {HELD} RETURNING h.number, e.key"
+            "DELETE FROM consumer_group_events e USING {HELD} WHERE e.ctid = h.place
+             RETURNING h.number, e.key"
         );
         let Held { numbers, topics, offsets, epochs, attempts } = self;
         let rows = session.query(&sql, &[&group, numbers, topics, offsets, epochs, attempts])?;
@@ -269,11 +275,11 @@ impl<'a> Held<'a> {
         uncounts: &[i32],
     ) -> Result<Vec<usize>, Failure> {
         let sql = format!(
-            "UPDATE consumer_group_events e SET state = 1, attempt = e.attempt - h.uncount,
-               due_at = clock_timestamp() + h.delay * interval '1 millisecond'
-             FROM unnest($2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int4[], $7::float8[],
-               $8::int4[]) AS h (number, topic, msg_offset, epoch, attempt, delay, uncount)
-             WHERE {HELD} RETURNING h.number"
+            "UPDATE consumer_group_events e SET state = 1, attempt = e.attempt - d.uncount,
+               due_at = clock_timestamp() + d.delay * interval '1 millisecond'
+             FROM {HELD} JOIN unnest($2::int8[], $7::float8[], $8::int4[])
+               AS d (number, delay, uncount) ON d.number = h.number
+             WHERE e.ctid = h.place RETURNING h.number"
         );
         let Held { numbers, topics, offsets, epochs, attempts } = self;
         let values: [&(dyn postgres::types::ToSql + Sync); 8] =
@@ -283,19 +289,34 @@ impl<'a> Held<'a> {
     }
 }
 
+/// The first unfinished event of group `$1` in a topic whose key has this key's hash, which keys that share it may have
+/// in common: they then wait for each other, no more. If there is none, this is another key's event, or no row.
+///
+/// The comparison of rows and the order name one index, and so does [`HELD`]'s; the row is then found by its place. With
+/// plain equations the planner takes any index that begins with group and topic, because it hears late, or never, that the
+/// table has filled, and reads through all that is parked.
+pub(super) fn first_of_key(topic: &str, key: &str) -> String {
+    let hash = |key: &str| format!("hashtextextended({key}, 0)");
+    let (wanted, of_row) = (hash(key), hash("e.key"));
+    format!(
+        "(SELECT e.ctid AS place, e.state,
+            e.group_id = $1 AND e.topic = {topic} AND {of_row} = {wanted} AS is_of_key
+          FROM consumer_group_events e
+          WHERE (e.group_id, e.topic, {of_row}, e.msg_offset) >= ($1, {topic}, {wanted}, 0)
+          ORDER BY e.group_id, e.topic, {of_row}, e.msg_offset LIMIT 1) AS first"
+    )
+}
+
 /// Takes the first event of each key out of its park; answers whether there was one.
 fn free(session: &mut Session, group: &str, keys: &[(&str, &str)]) -> Result<bool, Failure> {
     let (topics, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
-    let sql = "UPDATE consumer_group_events e SET state = 1, due_at = 'epoch'
-               FROM (SELECT k.topic, (
-                       SELECT g.msg_offset FROM consumer_group_events g
-                       WHERE g.group_id = $1 AND g.topic = k.topic AND g.key = k.key
-                         AND hashtextextended(g.key, 0) = hashtextextended(k.key, 0)
-                       ORDER BY g.msg_offset LIMIT 1) AS msg_offset
-                     FROM unnest($2::text[], $3::text[]) AS k (topic, key)) AS first
-               WHERE e.group_id = $1 AND e.topic = first.topic AND e.msg_offset = first.msg_offset
-                 AND e.state = 0";
-    Ok(session.execute(sql, &[&group, &topics, &keys])? > 0)
+    let first = first_of_key("k.topic", "k.key");
+    let sql = format!(
+        "UPDATE consumer_group_events SET state = 1, due_at = 'epoch' WHERE ctid = ANY (ARRAY(
+           SELECT first.place FROM unnest($2::text[], $3::text[]) AS k (topic, key), LATERAL {first}
+           WHERE first.is_of_key AND first.state = 0))"
+    );
+    Ok(session.execute(&sql, &[&group, &topics, &keys])? > 0)
 }
 
 /// Stores dead letters; answers whether there was one.
