@@ -46,12 +46,12 @@ fn topic(name: &str) -> eventlog::Result<Topic> {
     Ok(Topic::new(format!("{name}-{}", &eventlog::AppendId::random().to_string()[..8]))?)
 }
 
-/// A third of the failing events fail always, the others at the first attempt.
+/// A sixth of the failing events fails always, the others at the first attempt.
 fn outcome(delivery: &Delivery, failing: u64) -> Outcome {
     let dice = delivery.event.offset * 7919 % 100;
     let (fails, attempt) = (dice < failing, delivery.attempt());
     match () {
-        () if !fails || dice * 3 >= failing && attempt > 1 => Outcome::Finished,
+        () if !fails || dice * 6 >= failing && attempt > 1 => Outcome::Finished,
         () if attempt >= ATTEMPTS => Outcome::Dead("always".into()),
         () => Outcome::Retry(RETRY * 2u32.pow(attempt - 1)),
     }

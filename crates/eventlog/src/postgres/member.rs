@@ -185,14 +185,13 @@ impl Consumer for Member {
                 };
                 Ok((done.settled, End::Quick(then)))
             })?;
+            // There is room for a claim of this member that waits in another thread: the claim is flushed after this.
+            changed.notify();
             session.flush()?;
             Ok(settled)
         })?;
         let mut life = self.life();
         settlements.iter().for_each(|(claim, _)| drop(life.held.take(claim)));
-        drop(life);
-        // There is room for a claim of this member that waits in another thread.
-        changed.notify();
         Ok(settled)
     }
 
