@@ -101,7 +101,7 @@ impl Member {
         let s = &*self.subscription;
         let (epoch, deliveries) = self.shared.database.run(|session| {
             let topics = self.topics(session)?;
-            let (epoch, deliveries) = session.transaction(&[self.lock()], |session| {
+            session.transaction(&[self.lock()], |session| {
                 let epoch = live(session, s, life.epoch)?;
                 if was_in_doubt {
                     group::release_unheard(session, s, epoch, &life.held)?;
@@ -110,13 +110,13 @@ impl Member {
                     group::expire(session, &s.group)?;
                 }
                 let deliveries = claim::claim(session, s, &topics, found, epoch, max)?;
-                Ok(((epoch, deliveries), End::Quick(String::new())))
-            })?;
-            // A server that crashed would hand them to others, while their functions run here.
-            if !deliveries.is_empty() {
-                session.flush()?;
-            }
-            Ok((epoch, deliveries))
+                // A server that crashed would hand them to others, while their functions run here.
+                let then = match deliveries.is_empty() {
+                    true => String::new(),
+                    false => session.flush_sql(),
+                };
+                Ok(((epoch, deliveries), End::Quick(then)))
+            })
         })?;
         life.live_on(epoch, seen);
         life.in_doubt = false;

@@ -200,13 +200,18 @@ impl Session {
     /// Waits until all that was committed here is on disk. Cheaper for others than a commit that waits, because no
     /// lock is held meanwhile.
     pub fn flush(&mut self) -> Result<(), postgres::Error> {
+        let sql = self.flush_sql();
+        self.client.batch_execute(&sql)
+    }
+
+    /// What [`Session::flush`] does, to be sent along with a commit.
+    pub fn flush_sql(&self) -> String {
         // A commit waits only if the transaction has written something.
-        let sql = format!(
+        format!(
             "BEGIN; SET LOCAL synchronous_commit = {}; \
              SELECT pg_logical_emit_message(true, 'spacer', ''); COMMIT;",
             self.durable
-        );
-        self.client.batch_execute(&sql)
+        )
     }
 
     pub fn begin_work(&mut self) {
