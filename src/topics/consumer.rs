@@ -134,6 +134,7 @@ fn claim(
     // What isn't the store's absence is said once, not twice a second.
     let mut said: Option<Error> = None;
     let mut failed = |error: Error| {
+        store.health.note_failure(&error);
         if !error.retry() && said.as_ref() != Some(&error) {
             log(NGX_LOG_ERR, format!("consumer group \"{}\": {error}", subscription.group));
             said = Some(error);
@@ -143,7 +144,6 @@ fn claim(
     while !stopping() {
         let Some(joined) = current(member) else {
             let joined = event_log.join(subscription.clone());
-            store.health.note(&joined);
             match joined {
                 Ok(joined) => set_current(member, Some(Arc::new(joined))),
                 Err(error) => failed(error),
@@ -151,7 +151,7 @@ fn claim(
             continue;
         };
         let claimed = joined.claim(subscription.concurrency, WAIT);
-        store.health.note(&claimed);
+        let succeeded = claimed.is_ok();
         match claimed {
             Ok(deliveries) if deliveries.is_empty() => {}
             Ok(deliveries) if stopping() => {
@@ -166,6 +166,12 @@ fn claim(
             }
             Err(error) => failed(error),
         }
+        // A claim may be answered without the store, whose extent can't.
+        if succeeded && store.health.is_away() && !stopping() {
+            if let Some(topic) = subscription.topics.first() {
+                store.health.note(&event_log.offsets(topic));
+            }
+        }
     }
 }
 
@@ -178,7 +184,9 @@ fn settle(store: &Shared, member: &Current, queue: &mpsc::Receiver<(Claim, Outco
             // Claims of a member that is gone are another's by now.
             let Some(joined) = current(member) else { break };
             let settled = joined.settle(&batch);
-            store.health.note(&settled);
+            if let Err(error) = &settled {
+                store.health.note_failure(error);
+            }
             match settled {
                 Ok(_) => break,
                 Err(error) if error.retry() && !store.is_stopping() => store.pause(AGAIN),

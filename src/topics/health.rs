@@ -17,8 +17,12 @@ impl Health {
         Health { away: AtomicBool::new(false) }
     }
 
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
     /// Learns from what a call to the store came to. Callers that asked for too much or for nonsense say nothing about
-    /// the store.
+    /// the store. A success must have needed the store; see [`Health::note_failure`] for calls that may do without.
     pub fn note<T>(&self, result: &Result<T>) {
         match result {
             Ok(_) => {
@@ -26,12 +30,15 @@ impl Health {
                     log(NGX_LOG_WARN, "event log is back".into());
                 }
             }
-            Err(error @ Error::Unavailable { .. }) => {
-                if !self.away.swap(true, Ordering::Relaxed) {
-                    log(NGX_LOG_ERR, error.to_string());
-                }
-            }
-            Err(_) => {}
+            Err(error) => self.note_failure(error),
+        }
+    }
+
+    /// Learns from a call whose success says nothing, because a driver may answer it from what it has fetched before.
+    pub fn note_failure(&self, error: &Error) {
+        let is_away = matches!(error, Error::Unavailable { .. });
+        if is_away && !self.away.swap(true, Ordering::Relaxed) {
+            log(NGX_LOG_ERR, error.to_string());
         }
     }
 }

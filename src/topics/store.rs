@@ -1,7 +1,8 @@
 //! A project's event log in this worker: opened by a background thread, used through futures.
 //!
 //! The thread opens the log, as often as it takes, declares the topics, and then runs the calls that block. Appends
-//! go to the driver's own queue, which answers by callback. Every wait of a coroutine ends at the append timeout.
+//! go to the driver's own queue, which answers by callback. Every wait of a coroutine ends soon after the append
+//! timeout, which the drivers keep themselves.
 
 use std::future::{poll_fn, Future};
 use std::pin::pin;
@@ -23,6 +24,8 @@ type Job = Box<dyn FnOnce(&dyn EventLog) + Send>;
 
 /// How many blocking calls may wait for the thread.
 const JOBS: usize = 1024;
+/// What a driver has beyond the append timeout to say itself why an append has failed.
+const LAST_WORD: Duration = Duration::from_millis(250);
 /// How often a log that can't be opened is tried again.
 const REOPEN: Duration = Duration::from_secs(1);
 
@@ -178,7 +181,7 @@ impl Store {
         !matches!(self.closed.recv_timeout(left), Err(mpsc::RecvTimeoutError::Timeout))
     }
 
-    /// Stores the events. Fails at the append timeout at the latest.
+    /// Stores the events. Fails soon after the append timeout at the latest.
     pub fn append(&self, append: Append) -> impl Future<Output = Result<Vec<Stored>>> {
         let (shared, timeout) = (self.shared.clone(), self.timeout);
         async move {
@@ -195,7 +198,7 @@ impl Store {
         }
     }
 
-    /// Has the thread call the log. Fails at the append timeout at the latest.
+    /// Has the thread call the log. Fails soon after the append timeout at the latest.
     pub fn call<T: Send + 'static>(
         &self,
         job: impl FnOnce(&dyn EventLog) -> Result<T> + Send + 'static,
@@ -245,7 +248,7 @@ async fn within<T>(
     future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let mut future = pin!(future);
-    let mut timer = pin!(wait::sleep(timeout.as_millis() as u64));
+    let mut timer = pin!(wait::sleep((timeout + LAST_WORD).as_millis() as u64));
     let finished = poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(result) => Poll::Ready(Some(result)),
         Poll::Pending => timer.as_mut().poll(context).map(|_| None),
