@@ -165,6 +165,11 @@ pub fn promise<T: Send + 'static>() -> (Promise<T>, Answer<T>) {
 }
 
 impl<T: Send + 'static> Promise<T> {
+    /// Whether anybody still waits for the answer.
+    pub fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Completes the answer. Dropping the promise is what wakes its waiter.
     pub fn keep(self, value: T) {
         *locked(&self.0.value) = Some(value);

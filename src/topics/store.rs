@@ -208,7 +208,12 @@ impl Store {
             let result = within(&shared, timeout, async {
                 drop(opened(&shared).await?);
                 let (promise, answer) = bridge::promise();
-                let job: Job = Box::new(move |log| promise.keep(job(log)));
+                // Work that its caller has given up would only hold up the others.
+                let job: Job = Box::new(move |log| {
+                    if promise.is_wanted() {
+                        promise.keep(job(log));
+                    }
+                });
                 let sent = shared.jobs().as_ref().map(|jobs| jobs.try_send(job));
                 match sent {
                     Some(Ok(())) => answer.await.unwrap_or(Err(Error::Closed)),
