@@ -299,8 +299,9 @@ fn member_name() -> String {
     // SAFETY: the buffer keeps a NUL at its end.
     unsafe { libc::gethostname(host.as_mut_ptr().cast(), host.len() - 1) };
     let len = host.iter().position(|&byte| byte == 0).unwrap_or(0);
+    // The time is in its first digits.
     let random = eventlog::AppendId::random();
     // SAFETY: nginx's own number, set when the worker starts.
     let pid = unsafe { ngx_pid };
-    format!("{}-{pid}-{}", ngx::Text(&host[..len]), &random.to_string()[..8])
+    format!("{}-{pid}-{}", ngx::Text(&host[..len]), &random.to_string()[24..])
 }

@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// One that no earlier run has used.
 fn topic(name: &str) -> eventlog::Result<Topic> {
-    Topic::new(format!("{name}-{}", &eventlog::AppendId::random().to_string()[..8]))
+    Topic::new(format!("{name}-{}", &eventlog::AppendId::random().to_string()[24..]))
 }
 
 /// A sixth of the failing events fails always, the others at the first attempt.

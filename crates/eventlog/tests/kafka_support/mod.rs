@@ -30,7 +30,7 @@ pub fn brokers() -> Vec<String> {
 
 impl Kafka {
     pub fn with_partitions(partitions: u32) -> Kafka {
-        Kafka { app_name: format!("t{}", &AppendId::random().to_string()[..12]), partitions }
+        Kafka { app_name: format!("t{}", &AppendId::random().to_string()[20..]), partitions }
     }
 
     pub fn driver(&self) -> Driver {
