@@ -1,6 +1,7 @@
 //! A worker's membership of a consumer group, on two threads: one claims events and hands them to the worker, the
 //! other settles what the worker has done. When the store is away they wait for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,30 +32,18 @@ fn set_current(member: &Current, value: Option<Member>) {
     *member.lock().unwrap_or_else(PoisonError::into_inner) = value;
 }
 
-/// A membership, and its threads. They end when it is dropped and the store is stopping.
+/// A membership, whose threads end after [`Membership::end`].
 pub struct Membership {
+    store: Arc<Shared>,
     member: Current,
     settlements: mpsc::Sender<(Claim, Outcome)>,
-    stop: Arc<Stop>,
+    stopping: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
-}
-
-#[derive(Default)]
-struct Stop(std::sync::atomic::AtomicBool);
-
-impl Stop {
-    fn set(&self) {
-        self.0.store(true, std::sync::atomic::Ordering::Release);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(std::sync::atomic::Ordering::Acquire)
-    }
 }
 
 impl Membership {
     /// Joins the group, when the store is open, and passes claimed events to `deliver`, on a thread. `left` is called,
-    /// on a thread, when the member has left after [`stop`](Membership::stop).
+    /// on a thread, when the member has left after [`end`](Membership::end).
     pub fn start(
         store: Arc<Shared>,
         subscription: Subscription,
@@ -62,7 +51,7 @@ impl Membership {
         left: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Membership> {
         let member = Current::default();
-        let stop = Arc::new(Stop::default());
+        let stopping = Arc::new(AtomicBool::new(false));
         let (settlements, queue) = mpsc::channel();
         let (done, ended) = mpsc::channel();
 
@@ -71,15 +60,21 @@ impl Membership {
             let settle = move || settle(&store, &member, &queue);
             thread::Builder::new().name("spacer-settle".into()).spawn(settle)?
         };
-        let (of_thread, of_stop) = (member.clone(), stop.clone());
-        let back = settlements.clone();
+        let membership = Membership {
+            store: store.clone(),
+            member: member.clone(),
+            settlements,
+            stopping,
+            ended,
+        };
+        let (back, stopping) = (membership.settlements.clone(), membership.stopping.clone());
         thread::Builder::new().name("spacer-claim".into()).spawn(move || {
-            claim(&store, &subscription, &of_thread, &of_stop, &back, deliver);
+            claim(&store, &subscription, &member, &stopping, &back, deliver);
             // What is settled meanwhile is settled before the member leaves: the channel ends when the worker has
             // dropped its end too.
             drop(back);
             drop(settler.join());
-            let member = of_thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let member = member.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(member) = member.and_then(Arc::into_inner) {
                 // A member that can't say that it leaves is missed when its lease ends.
                 drop(member.leave());
@@ -87,7 +82,7 @@ impl Membership {
             left();
             drop(done);
         })?;
-        Ok(Membership { member, settlements, stop, ended })
+        Ok(membership)
     }
 
     pub fn settle(&self, claim: Claim, outcome: Outcome) {
@@ -97,7 +92,8 @@ impl Membership {
 
     /// No event is claimed from here on; those that are claimed may still be settled.
     pub fn stop(&self) {
-        self.stop.set();
+        self.stopping.store(true, Ordering::Release);
+        self.store.look_again();
         if let Some(member) = current(&self.member) {
             member.interrupt();
         }
@@ -125,12 +121,12 @@ fn claim(
     store: &Shared,
     subscription: &Subscription,
     member: &Current,
-    stop: &Stop,
+    stopping: &AtomicBool,
     back: &mpsc::Sender<(Claim, Outcome)>,
     deliver: impl Fn(Vec<Delivery>),
 ) {
-    let Some(event_log) = store.wait_until_open() else { return };
-    let stopping = || stop.is_set() || store.is_stopping();
+    let stopping = || stopping.load(Ordering::Acquire) || store.is_stopping();
+    let Some(event_log) = store.wait_until_open(stopping) else { return };
     // What isn't the store's absence is said once, not twice a second.
     let mut said: Option<Error> = None;
     let mut failed = |error: Error| {

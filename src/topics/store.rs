@@ -67,10 +67,15 @@ impl Shared {
     /// Ends every wait of the store's threads.
     fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // A thread that has just looked at the flag holds the lock until it waits.
+        self.look_again();
+        *self.jobs() = None;
+    }
+
+    /// Has the store's threads look again at what ends their waits.
+    pub fn look_again(&self) {
+        // A thread that has just looked holds the lock until it waits.
         drop(self.state());
         self.changed.notify_all();
-        *self.jobs() = None;
     }
 
     fn jobs(&self) -> MutexGuard<'_, Option<mpsc::SyncSender<Job>>> {
@@ -91,14 +96,15 @@ impl Shared {
         }
     }
 
-    /// The log, once it is open; `None` when the store is stopping.
-    pub fn wait_until_open(&self) -> Option<Arc<dyn EventLog>> {
+    /// The log, once it is open; `None` when the store is stopping, or the caller no longer wants it, which
+    /// [`look_again`](Shared::look_again) makes it ask.
+    pub fn wait_until_open(&self, unwanted: impl Fn() -> bool) -> Option<Arc<dyn EventLog>> {
         let mut state = self.state();
         loop {
             match &*state {
                 State::Open(log) => return Some(log.clone()),
                 State::Closed => return None,
-                State::Opening { .. } if self.is_stopping() => return None,
+                State::Opening { .. } if self.is_stopping() || unwanted() => return None,
                 State::Opening { .. } => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }

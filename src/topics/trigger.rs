@@ -201,13 +201,19 @@ impl Triggers {
         self.look();
     }
 
+    /// Has the member settle what is left and leave, unless it is about to.
+    fn leave(&self) {
+        let state = self.membership.replace(State::Left);
+        self.membership.replace(match state {
+            State::Member(membership) => State::Leaving(membership.end()),
+            State::Leaving(_) | State::Left => state,
+        });
+    }
+
     /// One look at what is left to do; comes again by timer while there is something.
     fn look(&self) {
-        if matches!(&*self.membership.borrow(), State::Member(_)) && !self.in_hand() {
-            let member = self.membership.replace(State::Left);
-            if let State::Member(membership) = member {
-                self.membership.replace(State::Leaving(membership.end()));
-            }
+        if !self.in_hand() {
+            self.leave();
         }
         let left = match &*self.membership.borrow() {
             State::Leaving(ended) => ended.wait(Instant::now()),
@@ -230,7 +236,8 @@ impl Triggers {
         }
     }
 
-    /// Gives up the events in hand: other workers get them.
+    /// Gives up the events in hand: other workers get them. nginx is kept no longer; [`stop`](Triggers::stop) has a
+    /// bound of its own.
     pub fn cancel(&self) {
         let mine: Vec<Request> = runs()
             .iter()
@@ -254,12 +261,12 @@ impl Triggers {
             }
             self.settle(run.delivery, Outcome::Released);
         }
-        self.drain();
+        self.leave();
+        self.let_go();
     }
 
-    /// Leaves the group and waits for that until the deadline; answers whether it came to that. Functions that still
-    /// run end with the process, and their events are handed out again.
-    pub fn stop(self, deadline: Instant) -> bool {
+    /// Takes the timer away that keeps nginx.
+    fn let_go(&self) {
         let hold = self.hold.as_ptr();
         // SAFETY: the event is this worker's own.
         unsafe {
@@ -267,6 +274,12 @@ impl Triggers {
                 ngx_del_timer(hold);
             }
         }
+    }
+
+    /// Leaves the group and waits for that until the deadline; answers whether it came to that. Functions that still
+    /// run end with the process, and their events are handed out again.
+    pub fn stop(self, deadline: Instant) -> bool {
+        self.let_go();
         match self.membership.into_inner() {
             State::Member(membership) => membership.end().wait(deadline),
             State::Leaving(ended) => ended.wait(deadline),
