@@ -10,6 +10,8 @@ use rusqlite::{params, Connection, ErrorCode, OptionalExtension};
 
 use super::connection::Failure;
 use super::events::{Row, Tail};
+use super::group;
+use super::queue::Effect;
 use crate::{Append, Done, Error, Invalid, Limits, Stored, Timestamp};
 
 /// Each time that so many ids were added,
@@ -66,14 +68,14 @@ impl AppendJob {
     }
 }
 
-/// Stores the appends of a transaction. `Ok(false)` when an id of theirs is known and they have to be stored
-/// `one_by_one`, in another transaction.
+/// Stores the appends of a transaction. `Ok(None)` when an id of theirs is known and they have to be stored `one_by_one`,
+/// in another transaction.
 pub(super) fn store(
     connection: &Connection,
     jobs: &mut [AppendJob],
     memory: &mut Memory,
     one_by_one: bool,
-) -> Result<bool, Failure> {
+) -> Result<Option<Effect>, Failure> {
     let now = Timestamp::now();
     let mut tails = Vec::new();
     let mut fresh = Vec::with_capacity(jobs.len());
@@ -101,8 +103,9 @@ pub(super) fn store(
         }
     }
     if !one_by_one && !remember(connection, &fresh, now)? {
-        return Ok(false);
+        return Ok(None);
     }
+    let mut effect = Effect::Quiet;
     for tail in &mut tails {
         let of_topic = fresh.iter().flat_map(|job| {
             let stored = job.stored.iter().flatten();
@@ -110,9 +113,12 @@ pub(super) fn store(
         });
         let rows: Vec<Row<'_>> = of_topic.map(|(event, at)| (at.offset, event)).collect();
         tail.insert(connection, &rows, now)?;
+        if effect == Effect::Quiet && group::is_read(connection, &tail.topic)? {
+            effect = Effect::Wake;
+        }
     }
     memory.added(connection, fresh.len(), now)?;
-    Ok(true)
+    Ok(Some(effect))
 }
 
 /// A part of an append in the column `stored`: topic, first offset, how many.

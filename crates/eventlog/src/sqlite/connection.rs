@@ -22,6 +22,11 @@ const PATIENT_AFTER: i32 = 30;
 /// up to this one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(4);
 
+/// How much of the file a connection keeps, in KiB as SQLite counts it: an index of many keys is written all over.
+const CACHE: i64 = -8 << 10;
+/// A write-ahead log that a reader has kept from beginning anew shrinks to this many bytes when it does.
+const LONGEST_LOG: i64 = 64 << 20;
+
 thread_local! {
     static LOCK_DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
@@ -109,6 +114,8 @@ impl Database {
         }
         // `checkpoint` does it.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(None, "journal_size_limit", LONGEST_LOG)?;
+        connection.pragma_update(None, "cache_size", CACHE)?;
         set_durable(&connection, true)?;
         schema::prepare(&mut connection, &self.path)?;
         let inode = self.inode().unwrap_or_default();

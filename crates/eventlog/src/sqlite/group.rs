@@ -104,6 +104,14 @@ fn release(connection: &Connection, group: &str, epoch: u64, uncount: bool) -> R
     Ok(())
 }
 
+/// Whether anybody would claim a topic's events.
+pub(super) fn is_read(connection: &Connection, topic: &Topic) -> Result<bool, Failure> {
+    let sql = "SELECT EXISTS (
+                 SELECT 1 FROM consumer_group_members m
+                 JOIN consumer_group_offsets o ON o.group_id = m.group_id AND o.topic = ?1)";
+    Ok(connection.prepare_cached(sql)?.query_row([topic.as_str()], |row| row.get(0))?)
+}
+
 /// Whether a claim would find something, or that this life of the member is over; and when to look again by the clock
 /// if not. Reads only.
 pub(super) fn peek(

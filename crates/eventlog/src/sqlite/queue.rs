@@ -76,16 +76,40 @@ struct Waiting {
     wanted: usize,
 }
 
+impl Waiting {
+    /// Moves jobs into the group as long as it has room.
+    fn fill(&mut self, group: &mut Group) {
+        while group.has_room() {
+            match self.jobs.pop_front() {
+                Some(Job::Append(append)) => {
+                    self.events -= append.events();
+                    group.events += append.events();
+                    group.bytes += append.size();
+                    group.appends.push(append);
+                }
+                Some(Job::Call(call)) => group.calls.push(call),
+                None => break,
+            }
+        }
+    }
+}
+
 /// What is done in one transaction: the appends first, which have no say in whether a call is refused.
 #[derive(Default)]
 pub(super) struct Group {
     pub appends: Vec<AppendJob>,
     pub calls: Vec<Box<dyn Call>>,
+    events: usize,
+    bytes: usize,
 }
 
 impl Group {
     pub fn len(&self) -> usize {
         self.appends.len() + self.calls.len()
+    }
+
+    fn has_room(&self) -> bool {
+        self.len() < JOBS_AT_ONCE && self.events < EVENTS_AT_ONCE && self.bytes < BYTES_AT_ONCE
     }
 
     pub fn durable(&self) -> bool {
@@ -107,8 +131,9 @@ impl Group {
         let now = Instant::now();
         let (appends, late) = self.appends.into_iter().partition(|job| job.deadline > now);
         let (calls, late_calls) = self.calls.into_iter().partition(|job| job.deadline() > now);
-        Group { appends: late, calls: late_calls }.fail(error);
-        let left = Group { appends, calls };
+        Group { appends: late, calls: late_calls, ..self }.fail(error);
+        // What it had room for is a limit for the first try only.
+        let left = Group { appends, calls, ..self };
         (left.len() > 0).then_some(left)
     }
 }
@@ -174,20 +199,13 @@ impl Queue {
         }
         waiting.wanted = 0;
         let mut group = Group::default();
-        let (mut events, mut bytes) = (0, 0);
-        while group.len() < JOBS_AT_ONCE && events < EVENTS_AT_ONCE && bytes < BYTES_AT_ONCE {
-            match waiting.jobs.pop_front() {
-                Some(Job::Append(append)) => {
-                    events += append.events();
-                    bytes += append.size();
-                    group.appends.push(append);
-                }
-                Some(Job::Call(call)) => group.calls.push(call),
-                None => break,
-            }
-        }
-        waiting.events -= events;
+        waiting.fill(&mut group);
         (group.len() > 0).then_some(group)
+    }
+
+    /// Adds what has come since the group was taken.
+    pub fn top_up(&self, group: &mut Group) {
+        self.lock().fill(group);
     }
 
     fn sleep<'a>(

@@ -17,8 +17,11 @@ use super::wake::Wake;
 use crate::signal::Signal;
 use crate::{Error, Result};
 
-/// How long a group is waited for at most.
+/// A group is waited for as long as the last one took, which makes no append wait for more than twice as long as it must;
+/// but at least so long, as threads need it to come back,
 const GATHERING: Duration = Duration::from_micros(300);
+/// and no longer than this.
+const LONGEST_GATHERING: Duration = Duration::from_millis(2);
 
 pub(super) struct Writer {
     queue: Arc<Queue>,
@@ -35,15 +38,21 @@ impl Writer {
         dedup_window: Duration,
     ) -> std::io::Result<Writer> {
         let queue = Arc::new(Queue::default());
-        let jobs = queue.clone();
         let lock_timeout = database.lock_timeout;
         let memory = Memory::new(dedup_window);
-        let checkpoint = Checkpoint::new(&database.path);
-        let writing =
-            Loop { database, handle, wake: None, checkpoint, changed, memory, durable: true };
-        let thread = thread::Builder::new()
-            .name("eventlog-write".into())
-            .spawn(move || work(&jobs, writing))?;
+        let checkpoint = Checkpoint::new();
+        let writing = Loop {
+            queue: queue.clone(),
+            database,
+            handle,
+            wake: None,
+            checkpoint,
+            changed,
+            memory,
+            durable: true,
+        };
+        let thread =
+            thread::Builder::new().name("eventlog-write".into()).spawn(move || work(writing))?;
         Ok(Writer { queue, thread: Some(thread), lock_timeout })
     }
 
@@ -137,17 +146,18 @@ where
 }
 
 /// The thread.
-fn work(queue: &Queue, mut writing: Loop) {
+fn work(mut writing: Loop) {
     let (mut expected, mut gathered) = (1, Instant::now());
-    while let Some(group) = queue.take(expected, gathered) {
-        expected = group.len();
-        writing.run(group);
-        gathered = Instant::now() + GATHERING;
+    while let Some(group) = writing.queue.take(expected, gathered) {
+        let begun = Instant::now();
+        expected = writing.run(group);
+        gathered = Instant::now() + begun.elapsed().clamp(GATHERING, LONGEST_GATHERING);
     }
 }
 
 /// The thread's own state.
 struct Loop {
+    queue: Arc<Queue>,
     database: Arc<Database>,
     /// `None` until the file could be opened, and after a failure until it could be again.
     handle: Option<Handle>,
@@ -176,8 +186,9 @@ enum Trouble {
 }
 
 impl Loop {
-    /// Runs the jobs in one transaction, and tries again while the file is locked and a job has time left.
-    fn run(&mut self, mut group: Group) {
+    /// Runs the jobs in one transaction, with those that come until it begins, and tries again while the file is locked
+    /// and a job has time left. Answers how many jobs there were in the end.
+    fn run(&mut self, mut group: Group) -> usize {
         let mut one_by_one = false;
         loop {
             let now = Instant::now();
@@ -191,21 +202,23 @@ impl Loop {
                             wake.notify_others();
                         }
                     }
+                    let jobs = group.len();
                     group.appends.into_iter().for_each(|append| append.end(None));
                     group.calls.into_iter().zip(refused).for_each(|(call, error)| call.end(error));
                     if let Some(handle) = &self.handle {
                         self.checkpoint.run(&handle.connection);
                     }
-                    return;
+                    return jobs;
                 }
                 Err(Trouble::Repeated) => one_by_one = true,
                 Err(Trouble::Other(error)) => {
                     self.handle = None;
-                    return group.fail(&error);
+                    group.fail(&error);
+                    return 0;
                 }
                 Err(Trouble::Locked(error)) => match group.fail_late(&error) {
                     Some(left) => group = left,
-                    None => return,
+                    None => return 0,
                 },
             }
         }
@@ -213,7 +226,7 @@ impl Loop {
 
     /// The connection, and this log's place among those that are woken.
     fn open(&mut self, deadline: Instant) -> Result<Handle, Trouble> {
-        let handle = match self.handle.take() {
+        let mut handle = match self.handle.take() {
             Some(handle) if self.database.is_current(&handle) => handle,
             Some(_) => return Err(Trouble::Other(self.database.moved())),
             None => {
@@ -223,6 +236,8 @@ impl Loop {
             }
         };
         if self.wake.is_none() {
+            let watched = self.checkpoint.watch(&mut handle.connection);
+            watched.map_err(|error| Trouble::Other(self.database.error(error)))?;
             let wake = Wake::open(&self.database.path, self.changed.clone());
             let failed = |error: std::io::Error| self.database.unavailable(&error.to_string());
             self.wake = Some(wake.map_err(failed).map_err(Trouble::Other)?);
@@ -261,14 +276,18 @@ impl Loop {
             Some(ErrorCode::DatabaseBusy) => Trouble::Locked(database.error(error)),
             _ => other(error),
         })?;
+        if durable {
+            // Others may have held the lock for a while.
+            self.queue.top_up(group);
+        }
         let mut effect = Effect::Quiet;
         if !group.appends.is_empty() {
             let stored =
                 append::store(&transaction, &mut group.appends, &mut self.memory, one_by_one);
             match stored {
-                Ok(true) => effect = Effect::Wake,
+                Ok(Some(caused)) => effect = caused,
                 // Dropped, the transaction rolls back.
-                Ok(false) => return Err(Trouble::Repeated),
+                Ok(None) => return Err(Trouble::Repeated),
                 Err(Failure::Sql(error)) => return Err(other(error)),
                 Err(Failure::Error(error)) => return Err(Trouble::Other(error)),
             }
