@@ -145,7 +145,7 @@ pub(super) fn store(
             stored.push(at);
         }
         insert(session, &counts, &columns, jobs, &stored)?;
-        Ok((Outcome::Stored(stored), End::Durable(listen::wake_others(log))))
+        Ok((Outcome::Stored(stored), End::Durable(listen::wake_readers(log, topics.keys()))))
     });
     match outcome {
         Err(Failure::Sql(error)) if is_repetition(&error) => Ok(Outcome::Repeated),

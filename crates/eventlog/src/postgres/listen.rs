@@ -14,6 +14,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use super::connection::Database;
 use super::schema::CHANNEL;
 use crate::signal::Signal;
+use crate::Topic;
 
 /// How often the listener looks whether its log was closed.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,6 +23,18 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) fn wake_others(log: &str) -> String {
     format!(
         "SELECT pg_notify('{CHANNEL}', '{log}') WHERE EXISTS (SELECT FROM consumer_group_members)"
+    )
+}
+
+/// The same, if there are consumers of these topics. It answers a row if there are.
+pub(super) fn wake_readers<'a>(log: &str, topics: impl Iterator<Item = &'a Topic>) -> String {
+    // Names of topics have no character that could end the quotes.
+    let topics: Vec<String> = topics.map(|topic| format!("'{topic}'")).collect();
+    format!(
+        "SELECT pg_notify('{CHANNEL}', '{log}') WHERE EXISTS (
+           SELECT FROM consumer_group_members JOIN consumer_group_offsets USING (group_id)
+           WHERE topic IN ({}))",
+        topics.join(", ")
     )
 }
 

@@ -62,6 +62,7 @@ pub(super) struct Session {
     /// The `synchronous_commit` of what must be durable.
     durable: String,
     committed: bool,
+    answered: bool,
 }
 
 impl Session {
@@ -93,7 +94,7 @@ impl Session {
         };
         let lock_timeout = format!("SET lock_timeout = {};", patience.as_millis().max(1));
         client.batch_execute(&format!("{SETTINGS}{lock_timeout}"))?;
-        Ok(Session { client, prepared: HashMap::new(), durable, committed: false })
+        Ok(Session { client, prepared: HashMap::new(), durable, committed: false, answered: false })
     }
 
     pub fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, postgres::Error> {
@@ -183,7 +184,9 @@ impl Session {
                 End::Quick(then) => format!("COMMIT; {then}"),
             };
             self.committed = true;
-            self.client.batch_execute(&sql)?;
+            let answered = self.client.simple_query(&sql)?;
+            let is_row = |message: &_| matches!(message, SimpleQueryMessage::Row(_));
+            self.answered = answered.iter().any(is_row);
             Ok(value)
         });
         match outcome {
@@ -212,6 +215,11 @@ impl Session {
              SELECT pg_logical_emit_message(true, 'spacer', ''); COMMIT;",
             self.durable
         )
+    }
+
+    /// Whether what ran after the last transaction answered a row.
+    pub fn has_answered(&self) -> bool {
+        self.answered
     }
 
     pub fn begin_work(&mut self) {

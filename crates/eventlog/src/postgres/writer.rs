@@ -18,8 +18,12 @@ use crate::{Append, Done, Error, Limits, Result};
 /// A transaction takes no more jobs and bytes than these, so that the first doesn't wait long for the last.
 const JOBS_AT_ONCE: usize = 1000;
 const BYTES_AT_ONCE: usize = 8 << 20;
-/// Whoever was just answered is likely to append again: so long the next transaction waits to be as large as the last.
-const GATHER: Duration = Duration::from_micros(300);
+/// Whoever was just answered is likely to append again: the next transaction waits to be as large as the last, for as long
+/// as that took, which makes no append wait for more than twice as long as it must; but at least so long, as threads
+/// need it to come back,
+const GATHERING: Duration = Duration::from_micros(300);
+/// and no longer than this.
+const LONGEST_GATHERING: Duration = Duration::from_millis(2);
 /// How long the thread sleeps at most while the server is away, to see whether anything still waits.
 const TICK: Duration = Duration::from_millis(100);
 /// How often ids are removed that are out of the window.
@@ -134,13 +138,13 @@ impl Drop for Writer {
 }
 
 impl Shared {
-    /// Waits for jobs, for a moment for as many as there were `before`, and takes them; `None` when the log is closed
+    /// Waits for jobs, first for as many as there were `before`, and takes them; `None` when the log is closed
     /// and all are done.
-    fn take(&self, before: usize) -> Option<Vec<Job>> {
+    fn take(&self, before: usize, gathering: Duration) -> Option<Vec<Job>> {
         let mut waiting = lock(&self.waiting);
         waiting.wanted = before;
         let few = |waiting: &mut Waiting| waiting.jobs.len() < waiting.wanted && !waiting.closed;
-        let gathered = self.filled.wait_timeout_while(waiting, GATHER, few);
+        let gathered = self.filled.wait_timeout_while(waiting, gathering, few);
         waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
         waiting.wanted = 1;
         waiting = self.filled.wait_while(waiting, few).unwrap_or_else(PoisonError::into_inner);
@@ -225,8 +229,9 @@ struct Loop {
 
 impl Loop {
     fn run(&mut self) {
-        let mut before = 1;
-        while let Some(mut jobs) = self.shared.take(before) {
+        let (mut before, mut gathering) = (1, GATHERING);
+        while let Some(mut jobs) = self.shared.take(before, gathering) {
+            let begun = Instant::now();
             before = jobs.len();
             loop {
                 jobs.retain(|job| !job.answer.is_given());
@@ -235,6 +240,7 @@ impl Loop {
                 }
                 self.attempt(&mut jobs);
             }
+            gathering = begun.elapsed().clamp(GATHERING, LONGEST_GATHERING);
             self.forget();
         }
     }
@@ -265,7 +271,9 @@ impl Loop {
             Ok(Outcome::Repeated) => append::answer_repeated(&mut session, &mut together),
             Ok(Outcome::Stored(stored)) => {
                 // First the wake-ups: what is acknowledged has been announced.
-                self.changed.notify();
+                if session.has_answered() {
+                    self.changed.notify();
+                }
                 let answers = together.drain(..).zip(stored);
                 answers.for_each(|(job, stored)| job.answer.give(Ok(stored)));
                 Ok(())
