@@ -106,15 +106,18 @@ fn sslmode_decides_whether_the_connection_is_encrypted() {
     }
 }
 
+const PATIENT: Duration = Duration::from_secs(20);
+
 /// Appends whose numbers and ids follow from each other, each retried until it is acknowledged; a consumer beside them.
 /// Afterwards every append is there once, and each was handled in the order of its key.
 fn appends_and_claims_survive(
     conninfo: &str,
+    append_timeout: Duration,
     at_least: usize,
     disturb: impl FnOnce(&dyn Fn() -> usize),
 ) {
     const APPENDERS: usize = 4;
-    let log = open(conninfo, Duration::from_secs(20), 10_000);
+    let log = open(conninfo, append_timeout, 10_000);
     let orders = topic("orders");
     log.declare(std::slice::from_ref(&orders)).expect("declared");
     let (over, stored) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -205,7 +208,7 @@ fn appends_and_claims_survive(
 #[test]
 fn terminated_connections_lose_and_repeat_nothing() {
     let database = Database::create();
-    appends_and_claims_survive(&database.conninfo(), 200, |_| {
+    appends_and_claims_survive(&database.conninfo(), PATIENT, 200, |_| {
         let mut client = database.server_client();
         let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                    WHERE datname = $1 AND state <> 'idle'";
@@ -222,7 +225,7 @@ fn terminated_connections_lose_and_repeat_nothing() {
 #[test]
 fn a_server_that_restarts_and_one_that_crashes_lose_and_repeat_nothing() {
     let server = OwnServer::start();
-    appends_and_claims_survive(&server.conninfo(), 200, |stored| {
+    appends_and_claims_survive(&server.conninfo(), PATIENT, 200, |stored| {
         for crash in [false, true, true] {
             let before = stored();
             let begun = Instant::now();
@@ -232,6 +235,25 @@ fn a_server_that_restarts_and_one_that_crashes_lose_and_repeat_nothing() {
             server.stop(crash);
             thread::sleep(Duration::from_millis(200));
             server.start_again();
+        }
+    });
+}
+
+/// Connections are given up in mid-statement and mid-commit, and the server carries out later what it had been sent.
+#[test]
+fn a_server_that_hangs_for_less_and_for_more_than_a_lease_loses_and_repeats_nothing() {
+    let server = OwnServer::start();
+    let timeout = Duration::from_millis(500);
+    appends_and_claims_survive(&server.conninfo(), timeout, 200, |stored| {
+        for millis in [700, 1100, 3000, 800, 1600] {
+            let before = stored();
+            let begun = Instant::now();
+            while stored() < before + 30 && begun.elapsed() < Duration::from_secs(30) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            server.pause();
+            thread::sleep(Duration::from_millis(millis));
+            server.resume();
         }
     });
 }

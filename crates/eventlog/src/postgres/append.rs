@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use postgres::error::SqlState;
-use postgres::types::ToSql;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use super::connection::{column, lock, Database, Failure};
 use super::events::Columns;
@@ -188,7 +188,7 @@ fn insert(
     Ok(())
 }
 
-fn is_repetition(error: &postgres::Error) -> bool {
+fn is_repetition(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| {
         *error.code() == SqlState::UNIQUE_VIOLATION && error.table() == Some("appends")
     })

@@ -202,7 +202,8 @@ fn take_in(
     epoch: u64,
     max: usize,
 ) -> Result<Vec<i64>, Failure> {
-    let group_and_topic: [&(dyn postgres::types::ToSql + Sync); 2] = [&s.group, &topic.as_str()];
+    let group_and_topic: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+        [&s.group, &topic.as_str()];
     let sql = "SELECT group_offset, (SELECT count(*) FROM consumer_group_events
                  WHERE group_id = $1 AND topic = $2)
                FROM consumer_group_offsets WHERE group_id = $1 AND topic = $2";
@@ -309,7 +310,7 @@ impl<'a> TakenIn<'a> {
                    SELECT $1, $2, t.*, 'epoch' FROM unnest($3::int8[], $4::text[], $5::int2[],
                      $6::int4[], $7::int8[]) AS t";
         let TakenIn { offsets, keys, states, attempts, epochs } = self;
-        let values: [&(dyn postgres::types::ToSql + Sync); 8] =
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
             [&group, &topic.as_str(), offsets, keys, states, attempts, epochs, last];
         session.execute(sql, &values)?;
         Ok(())

@@ -1,19 +1,21 @@
 //! Connections to the server: one attempt at a time, with a growing pause between those that fail, and what errors mean.
+//! Each call has the append timeout for all that it does.
 
 use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use postgres::error::SqlState;
-use postgres::types::FromSql;
-use postgres::Row;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::FromSql;
+use tokio_postgres::Row;
 
+use super::client::Client;
 use super::conninfo::Conninfo;
 use super::schema;
 use super::session::Session;
 use super::topic::TopicInfo;
-use crate::{Error, Invalid, Limits, Result, Topic};
+use crate::{Error, Invalid, Result, Topic};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -22,15 +24,17 @@ const IDLE_MOST: usize = 8;
 
 /// The server, and connections to it that wait to be used.
 pub(super) struct Database {
-    conninfo: Conninfo,
-    patience: Duration,
+    conninfo: Arc<Conninfo>,
     idle: Mutex<Vec<Session>>,
     attempts: Mutex<Attempts>,
+    attempted: Condvar,
     topics: Mutex<HashMap<Topic, Arc<TopicInfo>>>,
 }
 
 #[derive(Default)]
 struct Attempts {
+    /// One is under way.
+    connecting: bool,
     failed: Option<Failed>,
 }
 
@@ -41,12 +45,12 @@ struct Failed {
 }
 
 impl Database {
-    pub fn new(conninfo: Conninfo, limits: &Limits) -> Database {
+    pub fn new(conninfo: Conninfo) -> Database {
         Database {
-            conninfo,
-            patience: limits.append_timeout,
+            conninfo: Arc::new(conninfo),
             idle: Mutex::default(),
             attempts: Mutex::default(),
+            attempted: Condvar::new(),
             topics: Mutex::default(),
         }
     }
@@ -55,10 +59,20 @@ impl Database {
         &self.conninfo.store
     }
 
+    /// When a call that begins at this moment is over.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.conninfo.patience
+    }
+
     /// A new connection, whose database is laid out. After a failed attempt there is none before its pause is over:
     /// until then the answer is that failure.
-    pub fn connect(&self) -> Result<Session> {
+    pub fn connect(&self, deadline: Instant) -> Result<Session> {
         let mut attempts = lock(&self.attempts);
+        if attempts.connecting {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = self.attempted.wait_timeout_while(attempts, left, |a| a.connecting);
+            attempts = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         let mut pause = FIRST_PAUSE;
         if let Some(failed) = &attempts.failed {
             if Instant::now() < failed.next {
@@ -66,13 +80,22 @@ impl Database {
             }
             pause = (failed.pause * 2).min(LONGEST_PAUSE);
         }
-        match self.try_connect() {
+        if attempts.connecting || Instant::now() >= deadline {
+            let patience = self.conninfo.patience;
+            return Err(self.unavailable(&format!("no connection within {patience:?}")));
+        }
+        attempts.connecting = true;
+        drop(attempts);
+        let outcome = self.try_connect(deadline).map_err(|failure| self.error(failure));
+        let mut attempts = lock(&self.attempts);
+        attempts.connecting = false;
+        self.attempted.notify_all();
+        match outcome {
             Ok(session) => {
                 attempts.failed = None;
                 Ok(session)
             }
-            Err(failure) => {
-                let error = self.error(failure);
+            Err(error) => {
                 let next = Instant::now() + pause;
                 attempts.failed = Some(Failed { error: error.clone(), pause, next });
                 Err(error)
@@ -87,32 +110,42 @@ impl Database {
         attempts.failed.as_ref().map_or(Duration::ZERO, left)
     }
 
-    fn try_connect(&self) -> Result<Session, Failure> {
-        let client = self.conninfo.config.connect(self.conninfo.tls.clone())?;
-        let mut session = Session::new(client, self.store(), self.patience)?;
+    fn try_connect(&self, deadline: Instant) -> Result<Session, Failure> {
+        let client = Client::connect(&self.conninfo, deadline)?;
+        let mut session = Session::new(client, self.store(), self.conninfo.patience)?;
         schema::prepare(&mut session, self.store())?;
         Ok(session)
     }
 
     /// Runs `work` on a connection. When the connection turns out to be dead before anything was committed, `work` is
     /// run again on a fresh one.
-    pub fn run<T>(&self, mut work: impl FnMut(&mut Session) -> Result<T, Failure>) -> Result<T> {
+    pub fn run<T>(&self, work: impl FnMut(&mut Session) -> Result<T, Failure>) -> Result<T> {
+        self.run_until(self.deadline(), work)
+    }
+
+    /// The same for a call that has begun earlier.
+    pub fn run_until<T>(
+        &self,
+        deadline: Instant,
+        mut work: impl FnMut(&mut Session) -> Result<T, Failure>,
+    ) -> Result<T> {
         let idle = lock(&self.idle).pop();
         if let Some(mut session) = idle {
-            session.begin_work();
+            session.begin_work(deadline);
             match work(&mut session) {
                 Err(failure) if failure.is_lost() => {
                     // Whatever ended this one has probably ended the others.
                     lock(&self.idle).clear();
                     self.forget_topics();
-                    if session.may_have_committed() {
+                    if session.may_have_committed() || Instant::now() >= deadline {
                         return Err(self.error(failure));
                     }
                 }
                 outcome => return self.end(session, outcome),
             }
         }
-        let mut session = self.connect()?;
+        // Its deadline is this one, or later if it had to lay the database out.
+        let mut session = self.connect(deadline)?;
         let outcome = work(&mut session);
         self.end(session, outcome)
     }
@@ -147,6 +180,7 @@ impl Database {
         let error = match failure {
             Failure::Sql(error) => error,
             Failure::Error(error) => return error,
+            Failure::Lost(reason) => return self.unavailable(&reason),
             Failure::Value(reason) => {
                 return Error::Corrupt { store: self.store().to_owned(), reason };
             }
@@ -175,7 +209,7 @@ impl Database {
 }
 
 /// An error's own words and those of its causes, on one line.
-fn describe(error: &postgres::Error) -> String {
+fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
         return format!("{} ({})", error.message(), error.code().code());
     }
@@ -196,7 +230,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Why a piece of work on the database failed: the server, or the work itself.
 #[derive(Debug)]
 pub(super) enum Failure {
-    Sql(postgres::Error),
+    Sql(tokio_postgres::Error),
+    /// There is no connection, or it was given up.
+    Lost(String),
     Error(Error),
     /// A value isn't what this program writes.
     Value(String),
@@ -208,6 +244,14 @@ pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, number: usize) -> Result<
 }
 
 impl Failure {
+    /// The server's code for it, if it is the server's.
+    pub fn code(&self) -> Option<&SqlState> {
+        match self {
+            Failure::Sql(error) => error.code(),
+            Failure::Lost(_) | Failure::Error(_) | Failure::Value(_) => None,
+        }
+    }
+
     /// Whether the connection is of no use any more.
     pub fn is_lost(&self) -> bool {
         match self {
@@ -219,13 +263,13 @@ impl Failure {
                 }
                 None => true,
             },
+            Failure::Lost(_) => true,
             Failure::Error(_) | Failure::Value(_) => false,
         }
     }
 
     /// Whether the same work may succeed a moment later.
     pub fn is_passing(&self) -> bool {
-        let Failure::Sql(error) = self else { return false };
         let passing = |code: &SqlState| {
             [
                 SqlState::T_R_DEADLOCK_DETECTED,
@@ -234,20 +278,19 @@ impl Failure {
             ]
             .contains(code)
         };
-        self.is_lost() || error.code().is_some_and(passing)
+        self.is_lost() || self.code().is_some_and(passing)
     }
 
     /// Whether it lies in the data that was sent, so that other data may do.
     pub fn is_of_data(&self) -> bool {
-        let Failure::Sql(error) = self else { return false };
         // Data exceptions, violated constraints, exceeded limits, and what a trigger raises.
         let classes = ["22", "23", "54", "P0"];
-        error.code().is_some_and(|code| classes.iter().any(|class| code.code().starts_with(class)))
+        self.code().is_some_and(|code| classes.iter().any(|class| code.code().starts_with(class)))
     }
 }
 
-impl From<postgres::Error> for Failure {
-    fn from(error: postgres::Error) -> Failure {
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
         Failure::Sql(error)
     }
 }

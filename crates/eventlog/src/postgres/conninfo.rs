@@ -2,18 +2,21 @@
 
 use std::error::Error as _;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
-use postgres::config::Host;
-use postgres::Config;
-use postgres_openssl::MakeTlsConnector;
+use postgres_openssl::{MakeTlsConnector, TlsStream};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, Connection, Socket};
 
+use super::connection::Failure;
 use crate::{Invalid, Result};
 
 pub(super) struct Conninfo {
-    pub config: Config,
-    pub tls: MakeTlsConnector,
+    config: Config,
+    tls: MakeTlsConnector,
+    /// How long a server is waited for.
+    pub patience: Duration,
     /// Host, port and database: for messages.
     pub store: String,
 }
@@ -39,11 +42,19 @@ impl Conninfo {
             config.keepalives_idle(config.get_keepalives_idle().min(Duration::from_secs(30)));
         }
         let store = store(&config);
-        Ok(Conninfo { config, tls: tls()?, store })
+        Ok(Conninfo { config, tls: tls()?, patience, store })
+    }
+
+    /// A connection.
+    pub async fn connect(
+        &self,
+        _deadline: Instant,
+    ) -> Result<(Client, Connection<Socket, TlsStream<Socket>>), Failure> {
+        Ok(self.config.connect(self.tls.clone()).await?)
     }
 }
 
-fn refused(error: &postgres::Error) -> crate::Error {
+fn refused(error: &tokio_postgres::Error) -> crate::Error {
     let cause = error.source().map_or_else(|| error.to_string(), |source| source.to_string());
     let help = match cause.contains("`sslmode`") {
         true => "; use disable, prefer or require",

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use postgres::types::ToSql;
-use postgres::Row;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::Row;
 
 use super::connection::{column, Failure};
 use super::session::Session;
@@ -112,7 +112,7 @@ pub(super) fn read(
             let decided = info.decided();
             let rows = session
                 .query(&sql, &[&from, &limit])
-                .map_err(|error| topic_failure(error, topic))?;
+                .map_err(|failure| topic_failure(failure, topic))?;
             let mut events: Vec<Event> =
                 rows.iter().map(|row| event(topic, row)).collect::<Result<_, _>>()?;
             let end = info.learn(decided, events.iter().map(|event| event.offset));
@@ -135,7 +135,7 @@ pub(super) fn read(
     );
     let rows = session
         .query(&sql, &[&from, &limit, &read.key, &end])
-        .map_err(|error| topic_failure(error, topic))?;
+        .map_err(|failure| topic_failure(failure, topic))?;
     rows.iter().map(|row| event(topic, row)).collect()
 }
 
@@ -150,7 +150,7 @@ pub(super) fn get(
         "SELECT {COLUMNS} FROM {} WHERE msg_offset = ANY($1) ORDER BY msg_offset",
         info.table
     );
-    let rows = session.query(&sql, &[&offsets]).map_err(|error| topic_failure(error, topic))?;
+    let rows = session.query(&sql, &[&offsets]).map_err(|failure| topic_failure(failure, topic))?;
     rows.iter().map(|row| event(topic, row)).collect()
 }
 
@@ -167,7 +167,7 @@ pub(super) fn last(
         info.table
     );
     let row =
-        session.query_opt(&sql, &[&key, &end]).map_err(|error| topic_failure(error, topic))?;
+        session.query_opt(&sql, &[&key, &end]).map_err(|failure| topic_failure(failure, topic))?;
     row.map(|row| event(topic, &row)).transpose()
 }
 

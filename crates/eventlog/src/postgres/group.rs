@@ -78,7 +78,7 @@ pub(super) fn extend(session: &mut Session, s: &Subscription, epoch: u64) -> Res
     let sql = "UPDATE consumer_group_members
                SET lease_until = clock_timestamp() + $4 * interval '1 millisecond'
                WHERE group_id = $1 AND member_id = $2 AND epoch = $3";
-    let values: [&(dyn postgres::types::ToSql + Sync); 4] =
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&s.group, &s.member, &(epoch as i64), &millis(s.lease)];
     Ok(session.execute(sql, &values)? > 0)
 }
@@ -282,7 +282,7 @@ impl<'a> Held<'a> {
              WHERE e.ctid = h.place RETURNING h.number"
         );
         let Held { numbers, topics, offsets, epochs, attempts } = self;
-        let values: [&(dyn postgres::types::ToSql + Sync); 8] =
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
             [&group, numbers, topics, offsets, epochs, attempts, &delays, &uncounts];
         let rows = session.query(&sql, &values)?;
         rows.iter().map(|row| Ok(column::<i64>(row, 0)? as usize)).collect()

@@ -9,8 +9,6 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use postgres::fallible_iterator::FallibleIterator;
-
 use super::connection::Database;
 use super::schema::CHANNEL;
 use crate::signal::Signal;
@@ -98,25 +96,14 @@ impl Thread {
 
     /// Listens until the connection is lost or the log is closed.
     fn listen(&self) -> Result<(), super::connection::Failure> {
-        let mut client = self.database.connect()?.into_client();
-        client.batch_execute(&format!("LISTEN {CHANNEL}"))?;
+        let mut client = self.database.connect(self.database.deadline())?.into_client();
+        client.batch(&format!("LISTEN {CHANNEL}"))?;
         self.listening.store(true, Ordering::Release);
         self.signal.notify();
         while !self.is_over() {
-            {
-                let mut notifications = client.notifications();
-                let mut arriving = notifications.timeout_iter(TICK);
-                while let Some(notification) = arriving.next()? {
-                    if notification.payload() != self.log {
-                        self.signal.notify();
-                    }
-                    if self.is_over() {
-                        return Ok(());
-                    }
-                }
-            }
-            if client.is_closed() {
-                return Ok(());
+            let arrived = client.notifications(TICK)?;
+            if arrived.iter().any(|notification| notification.payload() != self.log) {
+                self.signal.notify();
             }
         }
         Ok(())

@@ -93,13 +93,14 @@ impl Member {
     }
 
     fn claim_found(&self, found: &Found, max: usize) -> Result<Vec<Delivery>> {
+        let deadline = self.shared.database.deadline();
         let mut life = self.life();
         let was_in_doubt = life.in_doubt;
         // Until it is known how this ends.
         life.in_doubt = true;
         let seen = Instant::now();
         let s = &*self.subscription;
-        let (epoch, deliveries) = self.shared.database.run(|session| {
+        let (epoch, deliveries) = self.shared.database.run_until(deadline, |session| {
             let topics = self.topics(session)?;
             session.transaction(&[self.lock()], |session| {
                 let epoch = live(session, s, life.epoch)?;
@@ -196,10 +197,11 @@ impl Consumer for Member {
     }
 
     fn extend(&self) -> Result<()> {
+        let deadline = self.shared.database.deadline();
         let mut life = self.life();
         let seen = Instant::now();
         let s = &*self.subscription;
-        let epoch = self.shared.database.run(|session| {
+        let epoch = self.shared.database.run_until(deadline, |session| {
             if group::extend(session, s, life.epoch)? {
                 return Ok(life.epoch);
             }

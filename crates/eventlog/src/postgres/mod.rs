@@ -1,6 +1,6 @@
 //! The driver for a PostgreSQL database, which machines share.
 //!
-//! `conninfo` reads the connection string, `connection` and `session` talk to the server, `schema` lays the database out,
+//! `conninfo` reads the connection string, `client`, `connection` and `session` talk to the server, `schema` lays the database out,
 //! `topic` knows how far a topic may be read. `writer` is the thread that appends, with `append` as its work; `events` is
 //! the reading, `group` and `claim` are a consumer group's changes, `member` a consumer on top of them, `listen` the wake-ups.
 //!
@@ -8,6 +8,7 @@
 
 mod append;
 mod claim;
+mod client;
 mod connection;
 mod conninfo;
 mod events;
@@ -52,7 +53,7 @@ struct Shared {
 impl PostgresLog {
     pub fn open(conninfo: &str, limits: Limits) -> Result<PostgresLog> {
         let conninfo = Conninfo::parse(conninfo, limits.append_timeout)?;
-        let database = Arc::new(Database::new(conninfo, &limits));
+        let database = Arc::new(Database::new(conninfo));
         let changed = Arc::new(Signal::default());
         let name = format!("{:x}", new_epoch());
         let writer = Writer::start(database.clone(), changed.clone(), &limits, name.clone())

@@ -76,21 +76,24 @@ pub(super) fn prepare(session: &mut Session, store: &str) -> Result<(), Failure>
     if found(session, store)? {
         return Ok(());
     }
-    session.transaction(&[Lock::Layout], |session| {
+    session.set_at_length(true);
+    let prepared = session.transaction(&[Lock::Layout], |session| {
         // Another process may have been faster.
         if !found(session, store)? {
-            session.batch(LAYOUT).map_err(|error| match error.code() {
+            session.batch(LAYOUT).map_err(|failure| match failure.code() {
                 Some(
-                    &(postgres::error::SqlState::DUPLICATE_TABLE
-                    | postgres::error::SqlState::UNDEFINED_COLUMN),
+                    &(tokio_postgres::error::SqlState::DUPLICATE_TABLE
+                    | tokio_postgres::error::SqlState::UNDEFINED_COLUMN),
                 ) => Invalid::ForeignStore { store: store.to_owned() }.into(),
-                _ => Failure::from(error),
+                _ => failure,
             })?;
             adopt_all(session, store)?;
             session.execute("INSERT INTO spacer_layout VALUES ($1)", &[&VERSION])?;
         }
         Ok(((), End::Durable(String::new())))
-    })
+    });
+    session.set_at_length(false);
+    prepared
 }
 
 fn found(session: &mut Session, store: &str) -> Result<bool, Failure> {
@@ -149,7 +152,8 @@ pub(super) fn declare(session: &mut Session, store: &str, topics: &[Topic]) -> R
     if column::<i64>(&row, 0)? as usize == topics.len() {
         return Ok(());
     }
-    session.transaction(&[Lock::Layout], |session| {
+    session.set_at_length(true);
+    let declared = session.transaction(&[Lock::Layout], |session| {
         for topic in &topics {
             let sql = "SELECT topic, guessed FROM spacer_topics WHERE lower(topic) = lower($1)";
             match session.query_opt(sql, &[&topic.as_str()])? {
@@ -168,7 +172,9 @@ pub(super) fn declare(session: &mut Session, store: &str, topics: &[Topic]) -> R
             }
         }
         Ok(((), End::Durable(String::new())))
-    })
+    });
+    session.set_at_length(false);
+    declared
 }
 
 /// The name of a topic's table, as the first Spacer's unquoted `topic_NAME` would find it; shortened where it would be

@@ -1,16 +1,19 @@
 //! A connection with its settings, prepared statements and transactions.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use postgres::types::ToSql;
-use postgres::{Client, Row, SimpleQueryMessage, Statement};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
+use super::client::Client;
 use super::connection::Failure;
 use crate::{Error, Invalid};
 
 /// The oldest server whose functions are all there.
 const OLDEST: i32 = 120_000;
+/// The oldest that ends a statement whose client has gone.
+const NOTICES_LEAVING: i32 = 140_000;
 /// Statements that are kept prepared; texts differ by topic.
 const PREPARED_MOST: usize = 1000;
 
@@ -70,7 +73,8 @@ impl Session {
         let sql = "SELECT current_setting('server_version_num')::int4,
                    current_setting('server_encoding'), pg_is_in_recovery(),
                    current_setting('synchronous_commit'), current_schema()::text";
-        let row = client.query_one(sql, &[])?;
+        let statement = client.prepare(sql)?;
+        let row = client.query_one(&statement, &[])?;
         let (version, encoding): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
         let unfit = |reason: String| Invalid::UnfitStore { store: store.to_owned(), reason };
         if version < OLDEST {
@@ -92,43 +96,44 @@ impl Session {
             "off" => "on".to_owned(),
             setting => setting.to_owned(),
         };
-        let lock_timeout = format!("SET lock_timeout = {};", patience.as_millis().max(1));
-        client.batch_execute(&format!("{SETTINGS}{lock_timeout}"))?;
+        // A little before the deadline, which would cost the connection.
+        let lock_timeout = (patience.as_millis() * 9 / 10).max(1);
+        let mut settings = format!("{SETTINGS}SET lock_timeout = {lock_timeout};");
+        if version >= NOTICES_LEAVING {
+            settings.push_str("SET client_connection_check_interval = '1s';");
+        }
+        client.batch(&settings)?;
         Ok(Session { client, prepared: HashMap::new(), durable, committed: false, answered: false })
     }
 
-    pub fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, postgres::Error> {
+    pub fn query(&mut self, sql: &str, params: Params<'_>) -> Result<Vec<Row>, Failure> {
         let statement = self.prepare(sql)?;
         self.client.query(&statement, params)
     }
 
-    pub fn query_one(&mut self, sql: &str, params: Params<'_>) -> Result<Row, postgres::Error> {
+    pub fn query_one(&mut self, sql: &str, params: Params<'_>) -> Result<Row, Failure> {
         let statement = self.prepare(sql)?;
         self.client.query_one(&statement, params)
     }
 
-    pub fn query_opt(
-        &mut self,
-        sql: &str,
-        params: Params<'_>,
-    ) -> Result<Option<Row>, postgres::Error> {
+    pub fn query_opt(&mut self, sql: &str, params: Params<'_>) -> Result<Option<Row>, Failure> {
         let statement = self.prepare(sql)?;
         self.client.query_opt(&statement, params)
     }
 
-    pub fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, postgres::Error> {
+    pub fn execute(&mut self, sql: &str, params: Params<'_>) -> Result<u64, Failure> {
         let statement = self.prepare(sql)?;
         self.client.execute(&statement, params)
     }
 
     /// Statements without parameters, in one message.
-    pub fn batch(&mut self, sql: &str) -> Result<(), postgres::Error> {
-        self.client.batch_execute(sql)
+    pub fn batch(&mut self, sql: &str) -> Result<(), Failure> {
+        self.client.batch(sql)
     }
 
     /// The rows of such statements, as text.
-    pub fn simple(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, postgres::Error> {
-        self.client.simple_query(sql)
+    pub fn simple(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failure> {
+        self.client.simple(sql)
     }
 
     /// The connection itself, to listen on.
@@ -136,7 +141,12 @@ impl Session {
         self.client
     }
 
-    fn prepare(&mut self, sql: &str) -> Result<Statement, postgres::Error> {
+    /// See [`Client::set_at_length`].
+    pub fn set_at_length(&mut self, at_length: bool) {
+        self.client.set_at_length(at_length);
+    }
+
+    fn prepare(&mut self, sql: &str) -> Result<Statement, Failure> {
         if let Some(statement) = self.prepared.get(sql) {
             return Ok(statement.clone());
         }
@@ -165,7 +175,7 @@ impl Session {
         work: impl FnOnce(&mut Session, Vec<String>) -> Result<(T, End), Failure>,
     ) -> Result<T, Failure> {
         let sql: String = locks.iter().map(|lock| lock.sql()).collect();
-        let outcome = match self.client.simple_query(&format!("BEGIN;{sql}{first}")) {
+        let outcome = match self.client.simple(&format!("BEGIN;{sql}{first}")) {
             Ok(messages) => {
                 let column = |message| match message {
                     SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
@@ -174,7 +184,7 @@ impl Session {
                 // A lock answers a row, too.
                 work(self, messages.into_iter().filter_map(column).skip(locks.len()).collect())
             }
-            Err(error) => Err(error.into()),
+            Err(failure) => Err(failure),
         };
         let outcome = outcome.and_then(|(value, end)| {
             let sql = match end {
@@ -184,7 +194,7 @@ impl Session {
                 End::Quick(then) => format!("COMMIT; {then}"),
             };
             self.committed = true;
-            let answered = self.client.simple_query(&sql)?;
+            let answered = self.client.simple(&sql)?;
             let is_row = |message: &_| matches!(message, SimpleQueryMessage::Row(_));
             self.answered = answered.iter().any(is_row);
             Ok(value)
@@ -194,7 +204,7 @@ impl Session {
             Err(failure) if failure.is_lost() => Err(failure),
             Err(failure) => {
                 // With a failed ROLLBACK the connection is dead, and the transaction with it.
-                self.client.batch_execute("ROLLBACK")?;
+                self.client.batch("ROLLBACK")?;
                 Err(failure)
             }
         }
@@ -202,9 +212,9 @@ impl Session {
 
     /// Waits until all that was committed here is on disk. Cheaper for others than a commit that waits, because no
     /// lock is held meanwhile.
-    pub fn flush(&mut self) -> Result<(), postgres::Error> {
+    pub fn flush(&mut self) -> Result<(), Failure> {
         let sql = self.flush_sql();
-        self.client.batch_execute(&sql)
+        self.client.batch(&sql)
     }
 
     /// What [`Session::flush`] does, to be sent along with a commit.
@@ -222,8 +232,10 @@ impl Session {
         self.answered
     }
 
-    pub fn begin_work(&mut self) {
+    /// Work that is to be done by `deadline`: what isn't answered by then ends the connection.
+    pub fn begin_work(&mut self, deadline: Instant) {
         self.committed = false;
+        self.client.set_deadline(deadline);
     }
 
     /// Whether a transaction got as far as its commit since [`Session::begin_work`].

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use postgres::error::SqlState;
-use postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::SimpleQueryMessage;
 
 use super::connection::{column, lock, Failure};
 use super::session::Session;
@@ -206,9 +206,9 @@ impl TopicInfo {
 }
 
 /// A missing table is a topic that nobody declared.
-pub(super) fn topic_failure(error: postgres::Error, topic: &Topic) -> Failure {
-    match error.code() {
+pub(super) fn topic_failure(failure: Failure, topic: &Topic) -> Failure {
+    match failure.code() {
         Some(&SqlState::UNDEFINED_TABLE) => topic.undeclared().into(),
-        _ => error.into(),
+        _ => failure,
     }
 }

@@ -259,7 +259,7 @@ impl Loop {
                 return;
             }
         };
-        *lock(&self.shared.trouble) = None;
+        session.begin_work(self.shared.database.deadline());
         let mut together = self.together(jobs);
         let outcome = append::resolve(&self.shared.database, &mut session, &mut together).and_then(
             |topics| match together.is_empty() {
@@ -280,6 +280,7 @@ impl Loop {
             }
             Err(failure) => Err(failure),
         };
+        *lock(&self.shared.trouble) = None;
         if let Err(failure) = outcome {
             let lost = failure.is_lost();
             if failure.is_of_data() && together.len() > 1 {
@@ -303,7 +304,7 @@ impl Loop {
     }
 
     fn connect(&self) -> Result<Session> {
-        self.shared.database.connect()
+        self.shared.database.connect(self.shared.database.deadline())
     }
 
     /// Takes the first jobs out, none of them with the id of another.
@@ -322,6 +323,7 @@ impl Loop {
             return;
         }
         let Some(session) = &mut self.session else { return };
+        session.begin_work(self.shared.database.deadline());
         match append::forget(session, self.window) {
             // There is more, for after the next commit.
             Ok(true) => {}
