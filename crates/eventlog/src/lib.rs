@@ -57,8 +57,9 @@ pub enum Driver {
     /// properties are librdkafka's, for TLS, SASL and tuning, and two more: `num.partitions` of the topics that are
     /// declared (default 12), and `group.id.prefix`, which goes before the names of groups.
     Kafka { brokers: Vec<String>, app_name: String, properties: Vec<(String, String)> },
-    /// A PostgreSQL database, version 12 or newer, named by libpq's key words or URL. `sslmode` may be `disable`,
-    /// `prefer` (the default) or `require`; as with libpq, none of them checks the server's certificate.
+    /// A PostgreSQL database, version 12 or newer, named by libpq's key words or URL, `sslmode`, `sslrootcert`, `sslcert`
+    /// and `sslkey` included. As with libpq, the server's certificate is checked by `verify-ca` and `verify-full`, and
+    /// by `require` with a root certificate.
     Postgres { conninfo: String },
 }
 

@@ -171,6 +171,18 @@ fn an_append_that_was_given_up_in_mid_transaction_is_stored_once() {
     }
 }
 
+/// The first host accepts and says nothing.
+#[test]
+fn a_host_that_hangs_does_not_keep_the_log_from_the_next() {
+    let server = OwnServer::start();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let port = silent.local_addr().expect("an address").port();
+    let conninfo = server.conninfo().replace('@', &format!("@127.0.0.1:{port},"));
+    let limits = Limits { append_timeout: BOUND * 2, ..Limits::default() };
+    let log = eventlog::open(&Driver::Postgres { conninfo }, limits).expect("opened");
+    assert_eq!(log.topics().expect("topics"), []);
+}
+
 /// A large table gets an index in that time, say.
 #[test]
 fn a_server_that_works_on_the_layout_is_waited_for_and_one_that_hangs_is_not() {

@@ -87,9 +87,11 @@ fn an_append_to_a_server_that_does_not_answer_fails_in_time_and_is_stored_once()
 
 #[test]
 fn connection_strings_that_cannot_be_honoured_are_refused_when_the_log_is_opened() {
-    let conninfo = "postgres://me@127.0.0.1/events?sslmode=verify-full".to_owned();
-    let error = eventlog::open(&Driver::Postgres { conninfo }, Limits::default()).err();
-    assert!(matches!(error, Some(Error::Invalid(Invalid::Conninfo(_)))), "{error:?}");
+    for option in ["sslmode=verify-full", "sslcrl=/crl.pem", "passfile=/secrets", "service=x"] {
+        let conninfo = format!("postgres://me@127.0.0.1/events?{option}");
+        let error = eventlog::open(&Driver::Postgres { conninfo }, Limits::default()).err();
+        assert!(matches!(error, Some(Error::Invalid(Invalid::Conninfo(_)))), "{error:?}");
+    }
 }
 
 #[test]

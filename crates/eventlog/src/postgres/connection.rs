@@ -209,7 +209,7 @@ impl Database {
 }
 
 /// An error's own words and those of its causes, on one line.
-fn describe(error: &tokio_postgres::Error) -> String {
+pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(error) = error.as_db_error() {
         return format!("{} ({})", error.message(), error.code().code());
     }
@@ -244,6 +244,14 @@ pub(super) fn column<'a, T: FromSql<'a>>(row: &'a Row, number: usize) -> Result<
 }
 
 impl Failure {
+    pub fn text(&self) -> String {
+        match self {
+            Failure::Sql(error) => describe(error),
+            Failure::Error(error) => error.to_string(),
+            Failure::Lost(reason) | Failure::Value(reason) => reason.clone(),
+        }
+    }
+
     /// The server's code for it, if it is the server's.
     pub fn code(&self) -> Option<&SqlState> {
         match self {

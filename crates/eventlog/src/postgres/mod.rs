@@ -1,6 +1,6 @@
 //! The driver for a PostgreSQL database, which machines share.
 //!
-//! `conninfo` reads the connection string, `client`, `connection` and `session` talk to the server, `schema` lays the database out,
+//! `conninfo` reads the connection string with `options` and `tls`, `client`, `connection` and `session` talk to the server, `schema` lays the database out,
 //! `topic` knows how far a topic may be read. `writer` is the thread that appends, with `append` as its work; `events` is
 //! the reading, `group` and `claim` are a consumer group's changes, `member` a consumer on top of them, `listen` the wake-ups.
 //!
@@ -15,8 +15,10 @@ mod events;
 mod group;
 mod listen;
 mod member;
+mod options;
 mod schema;
 mod session;
+mod tls;
 mod topic;
 mod writer;
 

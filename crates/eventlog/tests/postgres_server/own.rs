@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -55,6 +56,28 @@ impl OwnServer {
         };
         command.current_dir(self.folder.path());
         command
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Writes files into the data folder, adds settings, sets who may connect, and starts the server again.
+    pub fn configure(&self, files: &[(&str, &[u8])], settings: &str, hba: &str) {
+        for (name, contents) in files {
+            let path = self.data().join(name);
+            fs::write(&path, contents).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+            if is_root() {
+                run(Command::new("chown").arg("postgres:").arg(&path));
+            }
+        }
+        let path = self.data().join("postgresql.conf");
+        let before = fs::read_to_string(&path).expect("read");
+        fs::write(&path, format!("{before}\n{settings}\n")).expect("written");
+        fs::write(self.data().join("pg_hba.conf"), hba).expect("written");
+        self.stop(false);
+        self.start_again();
     }
 
     pub fn conninfo(&self) -> String {
