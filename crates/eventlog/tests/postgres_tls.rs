@@ -129,6 +129,39 @@ fn each_mode_accepts_and_refuses_as_libpq_does() {
     accepted(&server, &format!("host=127.0.0.1,localhost {full}"), true);
 }
 
+/// OpenSSL finds the system's roots by the environment, which only a process of its own can change.
+#[test]
+fn the_systems_roots_are_trusted_for_the_hosts_that_they_certify() {
+    const CHILD: &str = "SPACER_TEST_SYSTEM_ROOTS";
+    if let Ok(port) = std::env::var(CHILD) {
+        let connected = |options: &str| {
+            let text = format!("port={port} user=postgres dbname=postgres {options}");
+            open(&text).and_then(|log| log.topics())
+        };
+        connected("host=localhost sslrootcert=system").expect("connected");
+        connected("host=localhost sslrootcert=system sslmode=verify-full").expect("connected");
+        let error = connected("host=127.0.0.1 sslrootcert=system").expect_err("another name");
+        assert!(error.to_string().contains(UNTRUSTED), "{error}");
+        // They aren't trusted beside a file's.
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = write(folder.path(), "other.pem", &Authority::new("theirs").pem(), 0o644);
+        let file = format!("host=localhost sslmode=verify-full sslrootcert={other}");
+        let error = connected(&file).expect_err("another root");
+        assert!(error.to_string().contains(UNTRUSTED), "{error}");
+        return;
+    }
+    let ours = Authority::new("ours");
+    let server = start(&ours.issue("localhost"), &ours);
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = write(folder.path(), "root.pem", &ours.pem(), 0o644);
+    let mut child = std::process::Command::new(std::env::current_exe().expect("a program"));
+    child.args(["--exact", "the_systems_roots_are_trusted_for_the_hosts_that_they_certify"]);
+    child.env(CHILD, server.port().to_string()).env("SSL_CERT_FILE", root);
+    let output = child.output().expect("run");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
 #[test]
 fn a_certificate_for_another_host_or_of_the_past_is_refused_and_one_for_an_address_is_not() {
     let ours = Authority::new("ours");
@@ -264,7 +297,7 @@ fn files_that_cannot_be_used_are_refused_by_name_when_the_log_is_opened() {
             "/another",
             "is not the key of",
         ),
-        (with_key(&folder.path().display().to_string()), "sslkey: \"/", "can't be read"),
+        (with_key(&folder.path().display().to_string()), "sslkey: \"/", "no regular file"),
     ] {
         let error = open(&format!("host=localhost {options}")).err();
         let Some(Error::Invalid(Invalid::Conninfo(text))) = &error else {

@@ -7,8 +7,8 @@
 //! <https://www.postgresql.org/docs/current/libpq-ssl.html>
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use openssl::error::ErrorStack;
@@ -242,7 +242,7 @@ impl Roots {
 }
 
 fn certificates(key: &str, path: &str) -> Result<Vec<X509>, Wrong> {
-    let pem = fs::read(path).map_err(|error| unreadable(key, path, &error))?;
+    let (pem, _) = read(key, path)?;
     let certificates = X509::stack_from_pem(&pem)
         .map_err(|error| format!("{key}: {path:?} holds a certificate that is none: {error}"))?;
     match certificates.is_empty() {
@@ -253,18 +253,14 @@ fn certificates(key: &str, path: &str) -> Result<Vec<X509>, Wrong> {
 
 /// The key, which others mustn't be able to read. As in libpq, a group may that the superuser has let in.
 fn private_key(path: &str) -> Result<PKey<Private>, Wrong> {
-    let failed = |error: io::Error| unreadable("sslkey", path, &error);
-    let mut file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
+    let (bytes, metadata) = read("sslkey", path)?;
     let (forbidden, help) = match metadata.uid() {
         0 => (0o037, "0640"),
         _ => (0o077, "0600"),
     };
-    if metadata.is_file() && metadata.mode() & forbidden != 0 {
+    if metadata.mode() & forbidden != 0 {
         return Err(format!("sslkey: {path:?} is open to others: chmod it to {help} or less"));
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed)?;
     let mut has_passphrase = false;
     let key = PKey::private_key_from_pem_callback(&bytes, |_| {
         has_passphrase = true;
@@ -279,6 +275,12 @@ fn private_key(path: &str) -> Result<PKey<Private>, Wrong> {
         .map_err(|error| format!("sslkey: {path:?} holds no private key: {error}"))
 }
 
-fn unreadable(key: &str, path: &str, error: &io::Error) -> Wrong {
-    format!("{key}: {path:?} can't be read: {error}")
+/// A regular file: another kind might have nothing to read, and keep its reader waiting.
+fn read(key: &str, path: &str) -> Result<(Vec<u8>, Metadata), Wrong> {
+    let failed = |error: io::Error| format!("{key}: {path:?} can't be read: {error}");
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(format!("{key}: {path:?} is no regular file"));
+    }
+    Ok((fs::read(path).map_err(failed)?, metadata))
 }
