@@ -44,6 +44,16 @@ struct Failed {
     next: Instant,
 }
 
+/// Ends an attempt, also one that panics: the others wait for it.
+struct Over<'a>(&'a Database);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.attempts).connecting = false;
+        self.0.attempted.notify_all();
+    }
+}
+
 impl Database {
     pub fn new(conninfo: Conninfo) -> Database {
         Database {
@@ -86,10 +96,9 @@ impl Database {
         }
         attempts.connecting = true;
         drop(attempts);
+        let _over = Over(self);
         let outcome = self.try_connect(deadline).map_err(|failure| self.error(failure));
         let mut attempts = lock(&self.attempts);
-        attempts.connecting = false;
-        self.attempted.notify_all();
         match outcome {
             Ok(session) => {
                 attempts.failed = None;
