@@ -186,9 +186,10 @@ impl Shared {
             let next = due.front().map(|(deadline, _)| *deadline - now);
             if over.iter().any(|answer| !answer.is_given()) {
                 drop(due);
+                // Whoever has heard of the end finds the room that it made.
+                self.make_room(now);
                 let error = self.overdue();
                 over.iter().for_each(|answer| answer.give(Err(error.clone())));
-                self.drop_answered();
                 due = lock(&self.due);
                 continue;
             }
@@ -208,9 +209,9 @@ impl Shared {
     }
 
     /// Makes room in the queue for those that have time left.
-    fn drop_answered(&self) {
+    fn make_room(&self, now: Instant) {
         let mut waiting = lock(&self.waiting);
-        waiting.jobs.retain(|job| !job.answer.is_given());
+        waiting.jobs.retain(|job| job.deadline > now && !job.answer.is_given());
         waiting.events = waiting.jobs.iter().map(|job| job.append.events.len()).sum();
     }
 }
