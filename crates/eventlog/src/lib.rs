@@ -39,7 +39,7 @@ use std::sync::Arc;
 pub use consumer::{dead_header, Claim, Consumer, Delivery, Outcome, Settled, Start, Subscription};
 pub use error::{Error, Invalid, Result};
 pub use limits::Limits;
-pub use log::{Done, EventLog};
+pub use log::{Done, EventLog, LAST_WORD};
 pub use model::{
     Append, AppendId, Event, GroupPosition, Headers, NewEvent, Offset, PartitionOffsets, Read,
     Stored, Timestamp, Topic, DEAD_SUFFIX,
