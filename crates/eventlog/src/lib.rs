@@ -21,6 +21,7 @@
 //! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, `sqlite`, `postgres` and `kafka`.
 //! Nothing here knows nginx or Lua.
 
+mod backlog;
 mod consumer;
 pub mod dead_letter;
 mod error;
