@@ -180,6 +180,32 @@ fn a_storage_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_password_is_shown_by_no_message_and_no_debugging() {
+    for entry in [
+        "postgres://me:s3cret@db/shop",
+        "host=db password=s3cret",
+        "{driver: 'postgres://me:s3cret@db/shop'}",
+        "{'postgres://me:s3cret@db/shop'}",
+        "{driver: kafka, brokers: ['a:1'], properties: 'sasl.password=s3cret'}",
+        "{driver: kafka, brokers: ['me:s3cret@a:1'], properties: 'sasl.password=s3cret'}",
+        "{driver: postgres, connString: 'host=${HOST password=s3cret'}",
+        "{driver: postgres, connString: 'host=${HOST password=s3cret user=${USER}'}",
+    ] {
+        let error = parse(&format!("appName: shop\nlogStorage:\n  production: {entry}\n"));
+        let error = error.expect_err(entry);
+        assert_eq!(error.line, Some(4), "{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+    for entry in [
+        "{driver: postgres, connString: 'postgres://me:s3cret@db/shop'}",
+        "{driver: kafka, brokers: ['a:1'], properties: {sasl.password: s3cret}}",
+    ] {
+        let accepted = accepted(&format!("appName: shop\nlogStorage:\n  production: {entry}\n"));
+        assert!(!format!("{accepted:?}").contains("s3cret"), "{accepted:?}");
+    }
+}
+
+#[test]
 fn variables_must_be_set_for_this_environment_only() {
     refused(
         "appName: shop\nlogStorage:\n  production:\n    driver: postgres\n    connString: \"x ${PASSWORD}\"\n",

@@ -273,7 +273,9 @@ impl Desk {
                     let mut place = self.producer.write().unwrap_or_else(PoisonError::into_inner);
                     *place = Some(Arc::new(new));
                 }
-                Err(error) => self.health.trouble(&error.to_string()),
+                Err(error) => {
+                    self.health.trouble(&super::health::refused_settings(error).to_string());
+                }
             }
         }
         let (late, closed) = self.sweep();

@@ -21,7 +21,7 @@ pub(super) struct Conninfo {
 impl Conninfo {
     /// A server that doesn't answer is given up after `patience`, unless the string says otherwise.
     pub fn parse(text: &str, patience: Duration) -> Result<Conninfo> {
-        let mut config = Config::from_str(text).map_err(|error| refused(&error))?;
+        let mut config = read(text)?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Invalid::Conninfo("no host is named: add host=".into()).into());
         }
@@ -41,6 +41,22 @@ impl Conninfo {
         let store = store(&config);
         Ok(Conninfo { config, tls: tls()?, store })
     }
+}
+
+/// How messages name the database of a connection string, if they can.
+pub(crate) fn store_of(text: &str) -> Option<String> {
+    read(text).ok().map(|config| store(&config))
+}
+
+fn read(text: &str) -> Result<Config> {
+    // The first @ ends the password, and what follows a second one would be taken for the server's name, which is printed.
+    let address = text.split('?').next().unwrap_or_default();
+    if address.contains("://") && address.matches('@').count() > 1 {
+        let reason =
+            "there is more than one @: write %40 for those of the user's name and password";
+        return Err(Invalid::Conninfo(reason.into()).into());
+    }
+    Config::from_str(text).map_err(|error| refused(&error))
 }
 
 fn refused(error: &postgres::Error) -> crate::Error {
@@ -89,6 +105,7 @@ mod tests {
         for text in [
             "postgres://me:secret@db.example:6000/events?sslmode=require",
             "host=db.example port=6000 user=me password=secret dbname=events sslmode=require",
+            "postgres://me:%40secret@db.example:6000/events?application_name=a@b",
         ] {
             let store = parse(text).map(|conninfo| conninfo.store);
             assert_eq!(store, Ok("postgres://db.example:6000/events".into()));
@@ -102,9 +119,14 @@ mod tests {
             ("host=h sslrootcert=/x", "sslrootcert"),
             ("host=h port=many", "port"),
             ("dbname=x", "no host is named"),
+            ("postgres://me:x@secret@h/db", "write %40"),
+            ("postgres://me:x@secret/@h/db", "write %40"),
+            ("host=h password=secret port='many'", "port"),
+            ("host=h password='secret", "quoted"),
         ] {
             let error = parse(text).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains(named), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }
