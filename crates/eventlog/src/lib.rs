@@ -35,6 +35,7 @@ mod model;
 mod postgres;
 mod signal;
 mod sqlite;
+mod waiter;
 
 use std::sync::Arc;
 
