@@ -6,6 +6,7 @@ mod processes;
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,25 @@ use processes::{append_and_kill, say, Other, Role, TOGETHER};
 
 /// Long enough for a process to be a member with events.
 const LONG: Duration = Duration::from_secs(20);
+
+/// A log that has the topic.
+fn store(partitions: u32) -> (Kafka, Arc<dyn EventLog>) {
+    let kafka = Kafka::with_partitions(partitions);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    (kafka, log)
+}
+
+/// A process that holds the topic's only event, and another member that may not have it.
+fn holder_and_heir(kafka: &Kafka, log: &dyn EventLog) -> (Other, Other) {
+    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
+    let holder = Other::start("hold", &kafka.app_name, 1, 0);
+    assert_eq!(holder.hear(), Some(1));
+    let heir = Other::start("consume", &kafka.app_name, 2, 0);
+    // It is a member by then.
+    heir.stays_silent(Duration::from_secs(3));
+    (holder, heir)
+}
 
 #[test]
 fn child() {
@@ -91,9 +111,7 @@ fn hold(log: &dyn EventLog, me: usize) {
 /// they had sent and not heard of may be there, but not twice.
 #[test]
 fn every_acknowledged_append_survives_kill_9_exactly_once() {
-    let kafka = Kafka::with_partitions(3);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
+    let (kafka, log) = store(3);
     let mut next = [0; 3];
     let mut unheard = Vec::new();
     for round in 0..5 {
@@ -123,15 +141,8 @@ fn every_acknowledged_append_survives_kill_9_exactly_once() {
 
 #[test]
 fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
-    let kafka = Kafka::with_partitions(1);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
-    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
-    let holder = Other::start("hold", &kafka.app_name, 1, 0);
-    assert_eq!(holder.hear(), Some(1));
-    let heir = Other::start("consume", &kafka.app_name, 2, 0);
-    // It is a member by then, and may not have the event.
-    heir.stays_silent(Duration::from_secs(3));
+    let (kafka, log) = store(1);
+    let (holder, heir) = holder_and_heir(&kafka, &*log);
     let killed = Instant::now();
     holder.kill();
     assert_eq!(heir.hear(), Some(7));
@@ -141,14 +152,8 @@ fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
 /// A process that is stopped is as good as dead, and when it goes on its claims are not its own any more.
 #[test]
 fn what_a_frozen_process_held_is_lost_to_it() {
-    let kafka = Kafka::with_partitions(1);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
-    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
-    let holder = Other::start("hold", &kafka.app_name, 1, 0);
-    assert_eq!(holder.hear(), Some(1));
-    let heir = Other::start("consume", &kafka.app_name, 2, 0);
-    heir.stays_silent(Duration::from_secs(2));
+    let (kafka, log) = store(1);
+    let (holder, heir) = holder_and_heir(&kafka, &*log);
     let frozen = Instant::now();
     holder.signal("STOP");
     assert_eq!(heir.hear(), Some(7));
@@ -165,9 +170,7 @@ fn what_a_frozen_process_held_is_lost_to_it() {
 /// of its key, and those handled twice are few.
 #[test]
 fn killed_consumers_lose_no_event() {
-    let kafka = Kafka::with_partitions(2);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
+    let (kafka, log) = store(2);
     let total = 400;
     let event = |n: usize| NewEvent::new(&orders(), (n % 10).to_string(), n.to_string());
     log.append(Append::new((0..total).map(event).collect())).expect("appended");
@@ -204,9 +207,7 @@ fn killed_consumers_lose_no_event() {
 /// behind it goes on.
 #[test]
 fn an_event_that_kills_its_process_does_not_stop_the_group() {
-    let kafka = Kafka::with_partitions(1);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
+    let (kafka, log) = store(1);
     let event = |n: usize| NewEvent::new(&orders(), "a", n.to_string());
     log.append(Append::new((0..3).map(event).collect())).expect("appended");
     let mut heard = Vec::new();
