@@ -45,3 +45,51 @@ impl Waiter {
         self.interrupted.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// How many looks there are when `during` happens in the first, and nothing is ever found.
+    fn looks(waiter: &Waiter, timeout: Duration, during: impl Fn(&Signal)) -> usize {
+        let (changed, looks) = (Signal::default(), Cell::new(0));
+        let look = || {
+            looks.set(looks.get() + 1);
+            match looks.get() {
+                1 => during(&changed),
+                // Whatever else it would wait for, it is over.
+                _ => waiter.interrupt(&changed),
+            }
+            Ok((Vec::new(), LONG * 2))
+        };
+        assert_eq!(waiter.claim(&changed, timeout, look), Ok(Vec::new()));
+        looks.get()
+    }
+
+    #[test]
+    fn a_change_during_a_look_leads_to_another_at_once() {
+        let begun = Instant::now();
+        assert_eq!(looks(&Waiter::default(), LONG, Signal::notify), 2);
+        assert!(begun.elapsed() < LONG);
+    }
+
+    #[test]
+    fn an_interruption_or_the_end_of_the_time_needs_no_other_look() {
+        let waiter = Waiter::default();
+        assert_eq!(looks(&waiter, Duration::ZERO, |_| {}), 1);
+        assert_eq!(looks(&waiter, LONG, |changed| waiter.interrupt(changed)), 1);
+    }
+
+    #[test]
+    fn an_interruption_wakes_who_waits() {
+        let (waiter, changed, begun) = (Waiter::default(), Signal::default(), Instant::now());
+        let seen = changed.count();
+        waiter.interrupt(&changed);
+        changed.wait(seen, begun + LONG);
+        assert!(begun.elapsed() < LONG);
+    }
+}
