@@ -49,9 +49,10 @@ pub(crate) fn store_of(text: &str) -> Option<String> {
 }
 
 fn read(text: &str) -> Result<Config> {
-    // The first @ ends the password, and what follows a second one would be taken for the server's name, which is printed.
-    let address = text.split('?').next().unwrap_or_default();
-    if address.contains("://") && address.matches('@').count() > 1 {
+    // The first @ ends the password. Up to a second one its rest would be taken for the server's name, which is printed.
+    let url = ["postgres://", "postgresql://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let address = url.and_then(|url| url.split_once('@')?.1.split('?').next());
+    if address.is_some_and(|address| address.contains('@')) {
         let reason =
             "there is more than one @: write %40 for those of the user's name and password";
         return Err(Invalid::Conninfo(reason.into()).into());
@@ -121,7 +122,8 @@ mod tests {
             ("dbname=x", "no host is named"),
             ("postgres://me:x@secret@h/db", "write %40"),
             ("postgres://me:x@secret/@h/db", "write %40"),
-            ("host=h password=secret port='many'", "port"),
+            ("postgres://me:?x@secret@h/db", "write %40"),
+            ("host=h password=x://y@secret@z port='many'", "port"),
             ("host=h password='secret", "quoted"),
         ] {
             let error = parse(text).err().map(|error| error.to_string()).unwrap_or_default();
