@@ -182,8 +182,9 @@ impl Shared {
             if over.iter().any(|answer| !answer.is_given()) {
                 drop(due);
                 let error = self.overdue();
+                // First the room: who hears of it may append again at once.
+                self.drop_overdue(now);
                 over.iter().for_each(|answer| answer.give(Err(error.clone())));
-                self.drop_answered();
                 due = lock(&self.due);
                 continue;
             }
@@ -202,10 +203,10 @@ impl Shared {
         known.unwrap_or_else(|| self.database.unavailable("no answer to an append in time"))
     }
 
-    /// Makes room in the queue for those that have time left.
-    fn drop_answered(&self) {
+    /// Makes room in the queue for those that have time left. The clock answers the others.
+    fn drop_overdue(&self, now: Instant) {
         let mut waiting = lock(&self.waiting);
-        waiting.jobs.retain(|job| !job.answer.is_given());
+        waiting.jobs.retain(|job| job.deadline > now && !job.answer.is_given());
         let mut load = Backlog::default();
         waiting.jobs.iter().for_each(|job| load.add(job.load));
         waiting.load = load;
