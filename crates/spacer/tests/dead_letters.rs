@@ -184,20 +184,21 @@ fn what_is_requeued_and_dropped_at_once_ends_in_one_way() {
 
 #[test]
 fn letters_are_requeued_in_order_and_within_a_small_queue() {
-    let project = shop();
-    append_many(&project, 60, 3);
-    bury(&project);
-    project.write("config/application.yml", &format!("{APPLICATION}appendQueue: 5\n"));
-    let done = document(&project, &["dead", "requeue", "--all"]);
-    assert_eq!(done.as_array().unwrap().len(), 60);
-    for key in ["k0", "k1", "k2"] {
-        let lines = said(
-            &project.run(&["topics", "tail", "orders", "--from", "61", "--key", key, "--json"]),
-        );
-        let value = |line| serde_json::from_str::<Value>(line).unwrap()["value"].as_u64().unwrap();
-        let values: Vec<_> = lines.lines().map(value).collect();
-        assert_eq!(values.len(), 20);
-        assert!(values.is_sorted(), "{values:?}");
+    for limit in ["appendQueue: 5", "appendQueueSize: 2000"] {
+        let project = shop();
+        append_many(&project, 60, 3);
+        bury(&project);
+        project.write("config/application.yml", &format!("{APPLICATION}{limit}\n"));
+        let done = document(&project, &["dead", "requeue", "--all"]);
+        assert_eq!(done.as_array().unwrap().len(), 60);
+        for key in ["k0", "k1", "k2"] {
+            let tail = ["topics", "tail", "orders", "--from", "61", "--key", key, "--json"];
+            let lines = said(&project.run(&tail));
+            let value = |line| serde_json::from_str::<Value>(line).unwrap()["value"].as_u64();
+            let values: Vec<_> = lines.lines().map(value).collect();
+            assert_eq!(values.len(), 20);
+            assert!(values.is_sorted(), "{values:?}");
+        }
     }
 }
 

@@ -215,9 +215,8 @@ impl Ending<'_> {
         let limits = &self.log.application.limits;
         // A requeued event and its mark wait together.
         let room = (limits.queue / 2).clamp(1, BATCH);
-        // A letter's error is part of it, but not of what is appended.
-        let size = letter.key.len() + letter.value.len();
-        if self.size + size > limits.queue_size / 2 {
+        let size = size(&letter);
+        if self.size + size > limits.queue_size {
             self.flush()?;
         }
         self.size += size;
@@ -248,6 +247,13 @@ impl Ending<'_> {
         }
         failed
     }
+}
+
+/// At most so many bytes are appended to end a letter: its event and its mark.
+fn size(letter: &Event) -> usize {
+    const MARK: usize = 200;
+    let headers = letter.headers.iter().map(|(name, value)| name.len() + value.len());
+    2 * letter.key.len() + letter.value.len() + headers.sum::<usize>() + MARK
 }
 
 fn done(letter: Event, requeued: Option<Stored>) -> Done {
