@@ -1,4 +1,5 @@
--- For wrk: appends so many events a request (the first argument) to a topic without a trigger, under keys of its own.
+-- For wrk: appends so many events a request (the first argument) to a topic without a trigger, under keys of its own; a
+-- second argument is another path that gets the same requests.
 -- At the end, a line of JSON with what was answered.
 local thread_counter = 0
 local KEYS = 10000
@@ -15,7 +16,7 @@ end
 
 -- They are made beforehand: a client that shares the machine with the server should cost little.
 function init(args)
-  local batch = tonumber(args[1])
+  local batch, path = tonumber(args[1]), args[2] or "/append"
   math.randomseed(number)
   for i = 1, REQUESTS do
     local entries = {}
@@ -24,7 +25,7 @@ function init(args)
       entries[j] = ('"key-%d":%s'):format((first + j) % KEYS, VALUE)
     end
     local body = '{"topic":"load","entries":{' .. table.concat(entries, ",") .. "}}"
-    requests[i] = wrk.format("POST", "/append", { ["Content-Type"] = "application/json" }, body)
+    requests[i] = wrk.format("POST", path, { ["Content-Type"] = "application/json" }, body)
   end
 end
 

@@ -18,12 +18,12 @@ class LoadError(Exception):
     """wrk did not do its work."""
 
 
-def start_appends(port: int, batch: int, seconds: float) -> subprocess.Popen:
-    """Starts so many keep-alive connections that each append so many events a request."""
+def start_appends(port: int, batch: int, seconds: float, path: str = "/append") -> subprocess.Popen:
+    """Starts so many keep-alive connections that each append so many events a request, or ask for another path so."""
     return subprocess.Popen(
         [
             "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:.0f}s", "--timeout", "20s", "-s", str(SCRIPT),
-            f"http://127.0.0.1:{port}/append", "--", str(batch),
+            f"http://127.0.0.1:{port}/append", "--", str(batch), path,
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -40,9 +40,9 @@ def finish_appends(wrk: subprocess.Popen) -> dict:
     return json.loads(found[1])
 
 
-def appends(port: int, batch: int, seconds: float) -> float:
+def appends(port: int, batch: int, seconds: float, path: str = "/append") -> float:
     """Events a second. Every one of them must be acknowledged."""
-    result = finish_appends(start_appends(port, batch, seconds))
+    result = finish_appends(start_appends(port, batch, seconds, path))
     if result["refused"] or result["broken"]:
         raise LoadError(f"{result['refused']} appends were refused, {result['broken']} had no answer")
     return result["requests"] * batch / result["microseconds"] * 1e6

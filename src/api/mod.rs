@@ -7,6 +7,7 @@
 pub mod body_filter;
 pub mod control;
 pub mod encoding;
+pub mod event;
 pub mod headers_in;
 pub mod headers_out;
 pub mod log;
@@ -17,6 +18,8 @@ pub mod request_body;
 pub mod subrequest;
 pub mod time;
 pub mod topics;
+pub mod topics_post;
+pub mod topics_read;
 pub mod var;
 pub mod worker;
 

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use application::Application;
-use eventlog::{Append, Error, EventLog, Result, Stored};
+use eventlog::{Append, Error, EventLog, Result, Stored, LAST_WORD};
 use nginx_sys::NGX_LOG_ERR;
 
 use super::health::Health;
@@ -24,8 +24,6 @@ type Job = Box<dyn FnOnce(&dyn EventLog) + Send>;
 
 /// How many blocking calls may wait for the thread.
 const JOBS: usize = 1024;
-/// What a driver has beyond the append timeout to say itself why an append has failed.
-const LAST_WORD: Duration = Duration::from_millis(250);
 /// How often a log that can't be opened is tried again.
 const REOPEN: Duration = Duration::from_secs(1);
 

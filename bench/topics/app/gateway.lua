@@ -1,3 +1,4 @@
 return {
   {"GET", "/plain", "plain"},
+  {"POST", "/plain", "plain"},
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::secrets::without_passwords;
 use crate::FILE;
 
 /// `config/application.yml:LINE:COLUMN: message`.
@@ -16,6 +17,8 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn file(message: String) -> Error {
+        // A message may quote the value of a key that it doesn't belong to.
+        let message = without_passwords(&message);
         Error { file: FILE.into(), line: None, column: None, message }
     }
 

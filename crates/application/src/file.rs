@@ -26,6 +26,7 @@ pub struct File {
     pub max_event_size: Option<Scalar>,
     pub append_timeout: Option<Scalar>,
     pub append_queue: Option<Scalar>,
+    pub append_queue_size: Option<Scalar>,
     pub max_attempts: Option<Scalar>,
     pub trigger_concurrency: Option<Scalar>,
     pub retry_delay: Option<Scalar>,

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod locate;
 mod read;
+mod secrets;
 mod storage;
 mod units;
 mod variables;

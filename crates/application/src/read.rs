@@ -70,13 +70,26 @@ impl Reader<'_> {
         let triggers = self.triggers(file.events, &topics)?;
         // Nothing is invoked over HTTP, so that the address may be anything.
         self.optional_text("functionInvoker", file.function_invoker)?;
+        let limits = Limits::default();
         Ok(Application {
             user: self.user(file.user)?,
             env_var: self.env_var(file.env_var.as_deref().unwrap_or_default())?,
             storage: self.storage(file.log_storage, &app_name)?,
             consumer_group: self.consumer_group(file.consumer_group, &app_name)?,
             write_proxy_listen: self.listen("writeProxyListen", file.write_proxy_listen)?,
-            limits: self.limits(file.max_event_size, file.append_timeout, file.append_queue)?,
+            limits: Limits {
+                event_size: self
+                    .size("maxEventSize", file.max_event_size)?
+                    .unwrap_or(limits.event_size),
+                queue: self.count("appendQueue", file.append_queue)?.unwrap_or(limits.queue),
+                queue_size: self
+                    .size("appendQueueSize", file.append_queue_size)?
+                    .unwrap_or(limits.queue_size),
+                append_timeout: self
+                    .time("appendTimeout", file.append_timeout)?
+                    .unwrap_or(limits.append_timeout),
+                ..limits
+            },
             trigger: self.trigger_settings(
                 file.max_attempts,
                 file.trigger_concurrency,
@@ -263,27 +276,9 @@ impl Reader<'_> {
         })
     }
 
-    fn limits(
-        &self,
-        event_size: Option<Scalar>,
-        append_timeout: Option<Scalar>,
-        queue: Option<Scalar>,
-    ) -> Result<Limits, Error> {
-        let default = Limits::default();
-        Ok(Limits {
-            event_size: self
-                .scalar(
-                    "maxEventSize",
-                    event_size,
-                    "use bytes, or a size such as 512k or 1m",
-                    |text| units::size(text).filter(|size| *size > 0),
-                )?
-                .unwrap_or(default.event_size),
-            append_timeout: self
-                .time("appendTimeout", append_timeout)?
-                .unwrap_or(default.append_timeout),
-            queue: self.count("appendQueue", queue)?.unwrap_or(default.queue),
-            ..default
+    fn size(&self, key: &str, value: Option<Scalar>) -> Result<Option<usize>, Error> {
+        self.scalar(key, value, "use bytes, or a size such as 512k or 1m", |text| {
+            units::size(text).filter(|size| *size > 0)
         })
     }
 

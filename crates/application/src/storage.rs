@@ -1,5 +1,6 @@
 //! Which store holds the event log: the entries of `logStorage`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use eventlog::Driver;
@@ -8,8 +9,8 @@ use crate::file::{Scalar, StorageEntry, Table};
 use crate::locate::Step;
 use crate::read::{Reader, Refused};
 
-/// An entry of `logStorage`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An entry of `logStorage`. Printed for debugging, it keeps passwords to itself, as the event log does.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Storage {
     /// In one process only, for tests.
     Memory,
@@ -19,6 +20,12 @@ pub enum Storage {
     Postgres { conninfo: String },
     /// `brokers` are `host:port`; `properties` are settings of librdkafka.
     Kafka { brokers: Vec<String>, app_name: String, properties: Vec<(String, String)> },
+}
+
+impl fmt::Debug for Storage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.driver().fmt(f)
+    }
 }
 
 impl Storage {

@@ -34,7 +34,7 @@ pub fn expand(value: &str, env: impl Fn(&str) -> Option<String>) -> Result<Strin
         }
         output.push_str(before);
         let Some(end) = inside.find('}') else {
-            return Err(Unresolved::Syntax(format!("\"${{{inside}\" has no \"}}\"")));
+            return Err(Unresolved::Syntax(format!("\"${{{}\" has no \"}}\"", shown(inside))));
         };
         output.push_str(&lookup(&inside[..end], &env)?);
         rest = &inside[end + 1..];
@@ -49,7 +49,7 @@ fn lookup(reference: &str, env: impl Fn(&str) -> Option<String>) -> Result<Strin
         None => (reference, None),
     };
     if !is_variable(name) {
-        return Err(Unresolved::Syntax(format!("\"{name}\" is no variable's name")));
+        return Err(Unresolved::Syntax(format!("\"{}\" is no variable's name", shown(name))));
     }
     match (env(name), default) {
         (Some(text), None) => Ok(text),
@@ -57,6 +57,12 @@ fn lookup(reference: &str, env: impl Fn(&str) -> Option<String>) -> Result<Strin
         (_, Some(default)) => Ok(default.into()),
         (None, None) => Err(Unresolved::Unset(name.into())),
     }
+}
+
+/// The part that may have been meant as a name. What follows may be a password.
+fn shown(text: &str) -> &str {
+    let other = |c: char| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.');
+    text.split(other).next().unwrap_or_default()
 }
 
 /// Whether it can be a variable's name: letters, digits and `_`, not beginning with a digit.
@@ -105,6 +111,8 @@ mod tests {
             ("${}", "\"\" is no variable's name"),
             ("${1A}", "\"1A\" is no variable's name"),
             ("${A-B}", "\"A-B\" is no variable's name"),
+            ("host=${HOST password=secret", "\"${HOST\" has no \"}\""),
+            ("//${HOST:secret@db/${NONE}", "\"HOST\" is no variable's name"),
         ] {
             assert_eq!(expand(value, env), Err(Unresolved::Syntax(what.into())), "{value}");
         }

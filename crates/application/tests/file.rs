@@ -37,7 +37,7 @@ fn keys_without_a_value_are_as_good_as_left_out() {
     let defaults = Application::without_file(Path::new("/srv/shop"), "production");
     assert_eq!(accepted(""), defaults);
     let keys = "appName topics events envVar user logStorage consumerGroup functionInvoker writeProxyListen maxEventSize \
-                appendTimeout appendQueue maxAttempts triggerConcurrency retryDelay maxRetryDelay";
+                appendTimeout appendQueue appendQueueSize maxAttempts triggerConcurrency retryDelay maxRetryDelay";
     let empty: String = keys.split_whitespace().map(|key| format!("{key}:\n")).collect();
     assert_eq!(accepted(&empty), defaults);
     assert_eq!(accepted("topics: [users]\nevents: {users: }\n").triggers, []);
@@ -49,7 +49,7 @@ fn every_key_is_read() {
     let shop = accepted(
         "appName: shop\ntopics: [users, orders]\nevents:\n  orders:\n    APPEND: [bill, stock/count]\n  users: {APPEND: [greet]}\n\
          envVar: [A, B_2]\nuser: www-data\nconsumerGroup: billing\nfunctionInvoker: http://localhost:3000\nwriteProxyListen: ':9065'\n\
-         maxEventSize: 512k\nappendTimeout: 500ms\nappendQueue: 20\nmaxAttempts: 2\ntriggerConcurrency: 4\nretryDelay: 1s\nmaxRetryDelay: 2m\n",
+         maxEventSize: 512k\nappendTimeout: 500ms\nappendQueue: 20\nappendQueueSize: 32m\nmaxAttempts: 2\ntriggerConcurrency: 4\nretryDelay: 1s\nmaxRetryDelay: 2m\n",
     );
     assert_eq!((shop.app_name.as_str(), shop.user.as_deref()), ("shop", Some("www-data")));
     assert_eq!(shop.env_var, ["A", "B_2"]);
@@ -61,6 +61,7 @@ fn every_key_is_read() {
     assert_eq!(shop.consumer_group, "billing");
     assert_eq!(shop.write_proxy_listen, Some("127.0.0.1:9065".parse().unwrap()));
     assert_eq!((shop.limits.event_size, shop.limits.queue), (512 << 10, 20));
+    assert_eq!(shop.limits.queue_size, 32 << 20);
     assert_eq!(shop.limits.append_timeout, Duration::from_millis(500));
     assert_eq!((shop.trigger.max_attempts, shop.trigger.concurrency), (2, 4));
     assert_eq!(shop.trigger.retry_delay, Duration::from_secs(1));
@@ -179,6 +180,32 @@ fn a_storage_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_password_is_shown_by_no_message_and_no_debugging() {
+    for entry in [
+        "postgres://me:s3cret@db/shop",
+        "host=db password=s3cret",
+        "{driver: 'postgres://me:s3cret@db/shop'}",
+        "{'postgres://me:s3cret@db/shop'}",
+        "{driver: kafka, brokers: ['a:1'], properties: 'sasl.password=s3cret'}",
+        "{driver: kafka, brokers: ['me:s3cret@a:1'], properties: 'sasl.password=s3cret'}",
+        "{driver: postgres, connString: 'host=${HOST password=s3cret'}",
+        "{driver: postgres, connString: 'host=${HOST password=s3cret user=${USER}'}",
+    ] {
+        let error = parse(&format!("appName: shop\nlogStorage:\n  production: {entry}\n"));
+        let error = error.expect_err(entry);
+        assert_eq!(error.line, Some(4), "{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+    for entry in [
+        "{driver: postgres, connString: 'postgres://me:s3cret@db/shop'}",
+        "{driver: kafka, brokers: ['a:1'], properties: {sasl.password: s3cret}}",
+    ] {
+        let accepted = accepted(&format!("appName: shop\nlogStorage:\n  production: {entry}\n"));
+        assert!(!format!("{accepted:?}").contains("s3cret"), "{accepted:?}");
+    }
+}
+
+#[test]
 fn variables_must_be_set_for_this_environment_only() {
     refused(
         "appName: shop\nlogStorage:\n  production:\n    driver: postgres\n    connString: \"x ${PASSWORD}\"\n",
@@ -271,7 +298,7 @@ fn numbers_sizes_and_times_must_make_sense() {
 #[test]
 fn what_serde_refuses_has_its_place() {
     let keys = "\"spacerVersion\", \"appName\", \"user\", \"envVar\", \"topics\", \"events\", \"logStorage\", \"consumerGroup\", \
-                \"functionInvoker\", \"writeProxyListen\", \"maxEventSize\", \"appendTimeout\", \"appendQueue\", \"maxAttempts\", \
+                \"functionInvoker\", \"writeProxyListen\", \"maxEventSize\", \"appendTimeout\", \"appendQueue\", \"appendQueueSize\", \"maxAttempts\", \
                 \"triggerConcurrency\", \"retryDelay\", \"maxRetryDelay\"";
     refused(
         "\n\n  \ntopcs: [a]\n",

@@ -3,9 +3,11 @@
 //!
 //! `cargo run --release -p eventlog --example sqlite_ceiling -- FILE BATCH [SECONDS]` prints events per second.
 
+mod support;
+
 use std::env;
 use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{params, Connection};
 
@@ -17,8 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = env::args().skip(1);
     let path = args.next().ok_or("FILE is missing")?;
     let batch: u64 = args.next().ok_or("BATCH is missing")?.parse()?;
-    let seconds = args.next().map_or(Ok(3), |seconds| seconds.parse())?;
-    let time = Duration::from_secs(seconds);
+    let time = support::seconds(args.next(), 3)?;
 
     let mut db = Connection::open(path)?;
     db.execute_batch(

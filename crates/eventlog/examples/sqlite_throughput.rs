@@ -6,6 +6,8 @@
 //! FOLDER is made, and should be on the disk that is meant: /tmp may be memory. The appenders are processes of their own,
 //! this program again, so that their CPU time is theirs alone.
 
+mod support;
+
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -14,22 +16,20 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventlog::{Append, Driver, EventLog, Limits, NewEvent, Outcome, Subscription, Topic};
+use eventlog::{Append, Driver, EventLog, NewEvent, Outcome, Subscription, Topic};
 use rusqlite::{params, Connection};
 use rustix::time::{clock_gettime, ClockId};
+use support::{appends, median_and_p99, submits, APPENDERS, VALUE};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Appends that wait at a time, in each process.
-const OUTSTANDING: usize = 64;
 const LARGE_BATCH: usize = 1000;
 const TURNS: usize = 3;
 const KEYS: usize = 10_000;
-const VALUE: &str = r#"{"customer": 4711, "total": 129.9, "currency": "EUR", "items": [1, 2, 3]}"#;
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -69,10 +69,7 @@ fn compare(folder: &Path, seconds: u64) -> Result<()> {
         let (rate, cpu) = consume(folder, members)?;
         println!("{members} consumers, 64 claimed and settled at a time: {rate:.0} events/s, {cpu:.1} CPU s/million");
     }
-    let mut waits = lone(folder, 500)?;
-    waits.sort_unstable();
-    let (median, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
-    println!("lone append: median {median:?}, p99 {p99:?}");
+    println!("lone append: {}", median_and_p99(lone(folder, 500)?));
     Ok(())
 }
 
@@ -163,63 +160,20 @@ impl Load {
 }
 
 fn child(how: &str, path: &Path, events: usize, seconds: u64) -> Result<()> {
-    let log = open(path)?;
+    let (log, topic) = open(path)?;
     let (cpu, begun, time) = (cpu_time(), Instant::now(), Duration::from_secs(seconds));
     let stored = match how {
-        "append" => append(&*log, events, begun + time),
-        _ => submit(&*log, events, begun + time)?,
+        "append" => appends(&*log, begun + time, |me, n| next(&topic, events, me, n))?,
+        _ => submits(&*log, begun + time, |n| next(&topic, events, 0, n))?,
     };
     println!("{stored} {} {}", cpu_time() - cpu, begun.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// A thread for each append that waits.
-fn append(log: &dyn EventLog, events: usize, until: Instant) -> usize {
-    let stored = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for thread in 0..OUTSTANDING {
-            let stored = &stored;
-            scope.spawn(move || {
-                let (topic, mut number) = (topic(), thread * KEYS / OUTSTANDING);
-                while Instant::now() < until {
-                    let answer = log.append(next(&topic, events, &mut number));
-                    stored.fetch_add(answer.map_or(0, |at| at.len()), Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    stored.into_inner()
-}
-
-/// One thread that submits, as a worker's event loop does.
-fn submit(log: &dyn EventLog, events: usize, until: Instant) -> Result<usize> {
-    let (send, receive) = mpsc::channel();
-    let (topic, mut number, mut stored) = (topic(), 0, 0);
-    let mut submit_one = || {
-        let send = send.clone();
-        let done = Box::new(move |outcome: eventlog::Result<Vec<_>>| {
-            // The receiver is gone after a failure only, which is reported.
-            drop(send.send(outcome.map(|at| at.len())));
-        });
-        log.submit(next(&topic, events, &mut number), done);
-    };
-    (0..OUTSTANDING).for_each(|_| submit_one());
-    let mut waiting = OUTSTANDING;
-    while waiting > 0 {
-        stored += receive.recv()??;
-        match Instant::now() < until {
-            true => submit_one(),
-            false => waiting -= 1,
-        }
-    }
-    Ok(stored)
-}
-
-fn next(topic: &Topic, events: usize, number: &mut usize) -> Append {
-    let event = |_| {
-        *number += 1;
-        NewEvent::new(topic, key(*number), VALUE)
-    };
+/// Appends of so many events. Their keys begin elsewhere for each appender.
+fn next(topic: &Topic, events: usize, me: usize, number: usize) -> Append {
+    let first = me * KEYS / APPENDERS + number * events;
+    let event = |n| NewEvent::new(topic, key(first + n), VALUE);
     Append::new((0..events).map(event).collect())
 }
 
@@ -255,14 +209,13 @@ fn ceiling(folder: &Path, batch: usize, seconds: u64) -> Result<Reached> {
 /// seconds per million events.
 fn consume(folder: &Path, members: usize) -> Result<(f64, f64)> {
     const EVENTS: usize = 100_000;
-    let log = open(&fresh(folder)?)?;
-    let (topic, mut number) = (topic(), 0);
-    for _ in 0..EVENTS / LARGE_BATCH {
-        log.append(next(&topic, LARGE_BATCH, &mut number))?;
+    let (log, topic) = open(&fresh(folder)?)?;
+    for number in 0..EVENTS / LARGE_BATCH {
+        log.append(next(&topic, LARGE_BATCH, 0, number))?;
     }
     let (cpu, begun) = (cpu_time(), Instant::now());
     let handled = AtomicUsize::new(0);
-    let member = |number: usize| -> eventlog::Result<()> {
+    support::at_once(members, |number| {
         let topics = std::slice::from_ref(&topic);
         let member = log.join(Subscription::new("group", topics, &number.to_string()))?;
         while handled.load(Ordering::Relaxed) < EVENTS {
@@ -271,10 +224,6 @@ fn consume(folder: &Path, members: usize) -> Result<(f64, f64)> {
             handled.fetch_add(member.settle(&all)?.len(), Ordering::Relaxed);
         }
         Ok(())
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..members).map(|n| scope.spawn(move || member(n))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
     })?;
     let time = begun.elapsed().as_secs_f64();
     Ok((EVENTS as f64 / time, (cpu_time() - cpu) / EVENTS as f64 * 1e6))
@@ -282,10 +231,10 @@ fn consume(folder: &Path, members: usize) -> Result<(f64, f64)> {
 
 /// How long appends take that have the log to themselves.
 fn lone(folder: &Path, rounds: usize) -> Result<Vec<Duration>> {
-    let log = open(&fresh(folder)?)?;
-    let (topic, mut number, mut waits) = (topic(), 0, Vec::with_capacity(rounds));
-    for _ in 0..rounds {
-        let append = next(&topic, 1, &mut number);
+    let (log, topic) = open(&fresh(folder)?)?;
+    let mut waits = Vec::with_capacity(rounds);
+    for number in 0..rounds {
+        let append = next(&topic, 1, 0, number);
         let begun = Instant::now();
         log.append(append)?;
         waits.push(begun.elapsed());
@@ -294,14 +243,8 @@ fn lone(folder: &Path, rounds: usize) -> Result<Vec<Duration>> {
     Ok(waits)
 }
 
-fn topic() -> Topic {
-    Topic::new("load").expect("a good name")
-}
-
-fn open(path: &Path) -> Result<std::sync::Arc<dyn EventLog>> {
-    let log = eventlog::open(&Driver::Sqlite { path: path.to_owned() }, Limits::default())?;
-    log.declare(&[topic()])?;
-    Ok(log)
+fn open(path: &Path) -> eventlog::Result<(Arc<dyn EventLog>, Topic)> {
+    support::open(&Driver::Sqlite { path: path.to_owned() }, "load")
 }
 
 /// A file that isn't there yet.

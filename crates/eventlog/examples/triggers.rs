@@ -6,11 +6,12 @@
 //!
 //! It makes topics in the store: take an empty one.
 
-use std::collections::HashMap;
+mod support;
+
 use std::env;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{mpsc, Mutex};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,19 +32,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("give postgres CONNINFO or sqlite FILE".into()),
     };
     for failing in [0, 6] {
-        let handled = backlog(&driver, &topic(&format!("backlog-{failing}"))?, failing)?;
+        let handled = backlog(&driver, failing)?;
         println!("{EVENTS} events of {KEYS} keys, {failing} % fail: {handled:.0} events/s");
     }
-    let mut waits = latencies(&driver, &topic("latency")?)?;
-    waits.sort_unstable();
-    let (median, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
-    println!("acknowledged to claimed, at 100 events/s: median {median:?}, p99 {p99:?}");
+    let (log, topic) = support::open(&driver, &unused("latency"))?;
+    let latency = support::latency(&*log, &topic, Duration::from_secs(3), |over, claimed| {
+        members(&driver, &topic, over, &|delivery| {
+            claimed(delivery);
+            Outcome::Finished
+        })
+    })?;
+    println!("acknowledged to claimed, at 100 events/s: {latency}");
     Ok(())
 }
 
-/// One that no earlier run has used.
-fn topic(name: &str) -> eventlog::Result<Topic> {
-    Topic::new(format!("{name}-{}", &eventlog::AppendId::random().to_string()[24..]))
+/// The name of a topic that no earlier run has used.
+fn unused(name: &str) -> String {
+    format!("{name}-{}", &eventlog::AppendId::random().to_string()[24..])
 }
 
 /// A sixth of the failing events fails always, the others at the first attempt.
@@ -65,50 +70,46 @@ fn members(
     over: &AtomicBool,
     handle: &(impl Fn(&Delivery) -> Outcome + Sync),
 ) -> eventlog::Result<()> {
-    thread::scope(|scope| {
-        let member = |number: usize| {
-            let log = eventlog::open(driver, Limits::default())?;
-            let name = format!("member-{number}");
-            let mut s = Subscription::new("group", std::slice::from_ref(topic), &name);
-            s.concurrency = CONCURRENCY;
-            let member = log.join(s)?;
-            let (settlements, queue) = mpsc::channel();
-            thread::scope(|scope| {
-                let member = &member;
-                let settling = scope.spawn(move || -> eventlog::Result<()> {
-                    while let Ok(first) = queue.recv() {
-                        let mut batch = vec![first];
-                        batch.extend(queue.try_iter().take(255));
-                        member.settle(&batch)?;
-                    }
-                    Ok(())
-                });
-                while !over.load(Ordering::Acquire) {
-                    for delivery in member.claim(CONCURRENCY, Duration::from_millis(100))? {
-                        let outcome = handle(&delivery);
-                        drop(settlements.send((delivery.claim, outcome)));
-                    }
+    support::at_once(MEMBERS, |number| {
+        let log = eventlog::open(driver, Limits::default())?;
+        let name = format!("member-{number}");
+        let mut s = Subscription::new("group", std::slice::from_ref(topic), &name);
+        s.concurrency = CONCURRENCY;
+        let member = log.join(s)?;
+        let (settlements, queue) = mpsc::channel();
+        thread::scope(|scope| {
+            let member = &member;
+            let settling = scope.spawn(move || -> eventlog::Result<()> {
+                while let Ok(first) = queue.recv() {
+                    let mut batch = vec![first];
+                    batch.extend(queue.try_iter().take(255));
+                    member.settle(&batch)?;
                 }
-                drop(settlements);
-                settling.join().expect("no panic")
-            })?;
-            member.leave()
-        };
-        let threads: Vec<_> = (0..MEMBERS).map(|n| scope.spawn(move || member(n))).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+                Ok(())
+            });
+            while !over.load(Ordering::Acquire) {
+                for delivery in member.claim(CONCURRENCY, Duration::from_millis(100))? {
+                    let outcome = handle(&delivery);
+                    drop(settlements.send((delivery.claim, outcome)));
+                }
+            }
+            drop(settlements);
+            settling.join().expect("no panic")
+        })?;
+        member.leave()
     })
 }
 
-fn backlog(driver: &Driver, topic: &Topic, failing: u64) -> eventlog::Result<f64> {
-    let log = eventlog::open(driver, Limits::default())?;
-    log.declare(std::slice::from_ref(topic))?;
+/// Answers events a second.
+fn backlog(driver: &Driver, failing: u64) -> eventlog::Result<f64> {
+    let (log, topic) = support::open(driver, &unused(&format!("backlog-{failing}")))?;
     for first in (0..EVENTS).step_by(100) {
         let event =
-            |n: usize| NewEvent::new(topic, format!("key-{}", n * 31 % KEYS), n.to_string());
+            |n: usize| NewEvent::new(&topic, format!("key-{}", n * 31 % KEYS), n.to_string());
         log.append(Append::new((first..first + 100).map(event).collect()))?;
     }
     let (ended, over, begun) = (AtomicUsize::new(0), AtomicBool::new(false), Instant::now());
-    members(driver, topic, &over, &|delivery| {
+    members(driver, &topic, &over, &|delivery| {
         let outcome = outcome(delivery, failing);
         if !matches!(outcome, Outcome::Retry(_))
             && ended.fetch_add(1, Ordering::AcqRel) + 1 == EVENTS
@@ -118,35 +119,4 @@ fn backlog(driver: &Driver, topic: &Topic, failing: u64) -> eventlog::Result<f64
         outcome
     })?;
     Ok(EVENTS as f64 / begun.elapsed().as_secs_f64())
-}
-
-fn latencies(driver: &Driver, topic: &Topic) -> eventlog::Result<Vec<Duration>> {
-    let log = eventlog::open(driver, Limits::default())?;
-    log.declare(std::slice::from_ref(topic))?;
-    let (over, claimed) = (AtomicBool::new(false), Mutex::new(HashMap::new()));
-    thread::scope(|scope| {
-        let consuming = scope.spawn(|| {
-            members(driver, topic, &over, &|delivery| {
-                let mut claimed = claimed.lock().expect("no panic");
-                claimed.entry(delivery.event.offset).or_insert_with(Instant::now);
-                Outcome::Finished
-            })
-        });
-        thread::sleep(Duration::from_millis(500));
-        let mut acknowledged = Vec::new();
-        for n in 0..300 {
-            let event = NewEvent::new(topic, n.to_string(), n.to_string());
-            let stored = log.append(Append::new(vec![event]))?;
-            acknowledged.extend(stored.first().map(|stored| (stored.offset, Instant::now())));
-            thread::sleep(Duration::from_millis(10));
-        }
-        thread::sleep(Duration::from_millis(500));
-        over.store(true, Ordering::Release);
-        consuming.join().expect("no panic")?;
-        let claimed = claimed.lock().expect("no panic");
-        let wait = |(offset, at): &(u64, Instant)| {
-            Some(claimed.get(offset)?.saturating_duration_since(*at))
-        };
-        Ok(acknowledged.iter().filter_map(wait).collect())
-    })
 }

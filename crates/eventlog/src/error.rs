@@ -20,6 +20,10 @@ pub enum Error {
     #[error("event log queue is full: {waiting} events wait, at most {limit} may")]
     Full { waiting: usize, limit: usize },
 
+    /// The appends that wait are too large already. Nothing of this one was stored.
+    #[error("event log queue is full: events of {waiting} bytes wait, at most {limit} may")]
+    FullOfBytes { waiting: usize, limit: usize },
+
     /// The store's contents are not what was written. Restore a copy; retrying is of no use.
     #[error("event log {store} is corrupt: {reason}")]
     Corrupt { store: String, reason: String },
@@ -36,7 +40,8 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later with nothing changed by the caller.
     pub fn retry(&self) -> bool {
-        matches!(self, Error::Unavailable { .. } | Error::Full { .. })
+        use Error::{Full, FullOfBytes, Unavailable};
+        matches!(self, Unavailable { .. } | Full { .. } | FullOfBytes { .. })
     }
 }
 

@@ -18,11 +18,14 @@
 //! ```
 //!
 //! `log` and `consumer` are the two traits that a driver implements, `model` the values they exchange, `limits` what is
-//! refused before a driver sees it; `dead_letter` is built on them. The drivers are `memory`, for tests, `sqlite`, `postgres` and `kafka`.
+//! refused before a driver sees it; `dead_letter` is built on them. `driver` says which store to open: `memory`, for tests,
+//! `sqlite`, `postgres` or `kafka`.
 //! Nothing here knows nginx or Lua.
 
+mod backlog;
 mod consumer;
 pub mod dead_letter;
+mod driver;
 mod error;
 mod kafka;
 mod limits;
@@ -32,36 +35,19 @@ mod model;
 mod postgres;
 mod signal;
 mod sqlite;
+mod waiter;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use consumer::{dead_header, Claim, Consumer, Delivery, Outcome, Settled, Start, Subscription};
+pub use driver::Driver;
 pub use error::{Error, Invalid, Result};
 pub use limits::Limits;
-pub use log::{Done, EventLog};
+pub use log::{Done, EventLog, LAST_WORD};
 pub use model::{
     Append, AppendId, Event, GroupPosition, Headers, NewEvent, Offset, PartitionOffsets, Read,
     Stored, Timestamp, Topic, DEAD_SUFFIX,
 };
-
-/// Which store holds the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Driver {
-    /// In this process only, and gone with it.
-    Memory,
-    /// A database file, made with its folder where it doesn't exist. Every process that may write the file's folder can
-    /// share it. While the file can't be opened, calls fail with [`Error::Unavailable`], and each tries again.
-    Sqlite { path: PathBuf },
-    /// A Kafka cluster. Topics are named `APPNAME_TOPIC` in it, or just `TOPIC` without an application name. The
-    /// properties are librdkafka's, for TLS, SASL and tuning, and two more: `num.partitions` of the topics that are
-    /// declared (default 12), and `group.id.prefix`, which goes before the names of groups.
-    Kafka { brokers: Vec<String>, app_name: String, properties: Vec<(String, String)> },
-    /// A PostgreSQL database, version 12 or newer, named by libpq's key words or URL, `sslmode`, `sslrootcert`, `sslcert`
-    /// and `sslkey` included. As with libpq, the server's certificate is checked by `verify-ca` and `verify-full`, and
-    /// by `require` with a root certificate.
-    Postgres { conninfo: String },
-}
 
 /// Opens a log. Open it after `fork`: neither threads nor SQLite's locks survive one.
 pub fn open(driver: &Driver, limits: Limits) -> Result<Arc<dyn EventLog>> {

@@ -15,6 +15,9 @@ pub struct Limits {
     pub key_size: usize,
     /// Events that may wait to be stored; more are refused with [`Error::Full`](crate::Error::Full). Default 10,000.
     pub queue: usize,
+    /// Bytes of events that may wait to be stored; more are refused with
+    /// [`Error::FullOfBytes`](crate::Error::FullOfBytes). Default 64 MiB.
+    pub queue_size: usize,
     /// How long an append may wait for the store. Default 5 s.
     pub append_timeout: Duration,
     /// How long an append's id is remembered, so that a retry is stored once. Default 1 hour.
@@ -27,6 +30,7 @@ impl Default for Limits {
             event_size: 1 << 20,
             key_size: 4096,
             queue: 10_000,
+            queue_size: 64 << 20,
             append_timeout: Duration::from_secs(5),
             dedup_window: Duration::from_secs(3600),
         }
@@ -45,8 +49,7 @@ impl Limits {
                 let (size, limit) = (event.key.len(), self.key_size);
                 return Err(Invalid::KeyTooLong { topic: topic(), size, limit }.into());
             }
-            let headers = event.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
-            let size = event.key.len() + event.value.len() + headers;
+            let size = event.size();
             if size > self.event_size {
                 let (key, limit) = (event.key.clone(), self.event_size);
                 return Err(Invalid::EventTooLarge { topic: topic(), key, size, limit }.into());

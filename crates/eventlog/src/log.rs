@@ -8,6 +8,9 @@ use crate::{
     Timestamp, Topic,
 };
 
+/// What a driver has beyond the append timeout to say itself why an append has failed.
+pub const LAST_WORD: Duration = Duration::from_millis(250);
+
 /// Receives an append's outcome, on the caller's thread or one of the driver's: it must not block or panic.
 pub type Done = Box<dyn FnOnce(Result<Vec<Stored>>) + Send>;
 
@@ -29,10 +32,11 @@ pub trait EventLog: Send + Sync {
     /// the store's disk hangs. Appends that wait at the same moment share a commit.
     fn submit(&self, append: Append, done: Done);
 
-    /// Appends and waits for at most [`append_timeout`](EventLog::append_timeout). After [`Error::Unavailable`] the
+    /// Appends and waits for [`append_timeout`](EventLog::append_timeout), by which the driver says why it failed, and at most
+    /// a moment longer. After [`Error::Unavailable`] the
     /// events may be stored or not: retry with the same id.
     fn append(&self, append: Append) -> Result<Vec<Stored>> {
-        let deadline = Instant::now() + self.append_timeout();
+        let deadline = Instant::now() + self.append_timeout() + LAST_WORD;
         let (send, receive) = mpsc::channel();
         // The receiver is gone when the wait timed out; nobody is left to tell.
         self.submit(append, Box::new(move |outcome| drop(send.send(outcome))));

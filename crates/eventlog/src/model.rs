@@ -86,6 +86,12 @@ impl NewEvent {
         let headers = Headers::new();
         NewEvent { topic: topic.clone(), key: key.into(), value: value.into(), headers }
     }
+
+    /// Bytes of key, value and headers.
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.key.len() + self.value.len() + headers.sum::<usize>()
+    }
 }
 
 /// What tells a retried append from another one with the same contents.

@@ -1,103 +1,53 @@
 //! Several processes on one Kafka topic, and `kill -9`.
-//!
-//! The processes are this test program again, running only the test `child`, with its role in the environment.
 
 mod kafka_support;
+mod processes;
 
 use std::collections::HashMap;
-use std::env;
-use std::io::{self, BufRead, BufReader, Lines, Write};
-use std::process::{self, Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc;
+use std::mem::ManuallyDrop;
+use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use eventlog::{Append, EventLog, Limits, NewEvent, Outcome, Read, Settled, Subscription, Topic};
 use kafka_support::{everything, lag, number, orders, wait_until, Kafka};
+use processes::{append_and_kill, say, Other, Role, TOGETHER};
 
-const ROLE: &str = "EVENTLOG_TEST_ROLE";
-const APP: &str = "EVENTLOG_TEST_APP";
-const NUMBER: &str = "EVENTLOG_TEST_NUMBER";
-const FIRST: &str = "EVENTLOG_TEST_FIRST";
-/// How many events an appender's every append holds.
-const TOGETHER: usize = 3;
 /// Long enough for a process to be a member with events.
 const LONG: Duration = Duration::from_secs(20);
 
-struct Other {
-    process: Child,
-    said: mpsc::Receiver<usize>,
+/// A log that has the topic.
+fn store(partitions: u32) -> (Kafka, Arc<dyn EventLog>) {
+    let kafka = Kafka::with_partitions(partitions);
+    let log = kafka.log(Limits::default());
+    log.declare(&[orders()]).expect("declared");
+    (kafka, log)
 }
 
-impl Other {
-    fn start(role: &str, kafka: &Kafka, number: usize, first: usize) -> Other {
-        let mut process = Command::new(env::current_exe().expect("this program"))
-            .args(["--exact", "child", "--nocapture"])
-            .env(ROLE, role)
-            .env(APP, &kafka.app_name)
-            .env(NUMBER, number.to_string())
-            .env(FIRST, first.to_string())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("started");
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        let (send, said) = mpsc::channel();
-        thread::spawn(move || listen(lines, &send));
-        Other { process, said }
-    }
-
-    /// The next number that it said; `None` at its end.
-    fn hear(&mut self) -> Option<usize> {
-        self.said.recv_timeout(LONG).ok()
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
-        assert!(status.expect("kill runs").success());
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().expect("killed");
-        self.process.wait().expect("waited");
-    }
-}
-
-fn listen(lines: Lines<BufReader<ChildStdout>>, send: &mpsc::Sender<usize>) {
-    for line in lines.map_while(Result::ok) {
-        let said = line.strip_prefix("said ").map(|n| n.parse().expect("a number"));
-        if said.is_some_and(|n| send.send(n).is_err()) {
-            return;
-        }
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-fn say(number: usize) {
-    // In one write, and past the test harness's capture.
-    io::stdout().write_all(format!("said {number}\n").as_bytes()).expect("a listener");
-    io::stdout().flush().expect("a listener");
+/// A process that holds the topic's only event, and another member that may not have it.
+fn holder_and_heir(kafka: &Kafka, log: &dyn EventLog) -> (Other, Other) {
+    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
+    let holder = Other::start("hold", &kafka.app_name, 1, 0);
+    assert_eq!(holder.hear(), Some(1));
+    let heir = Other::start("consume", &kafka.app_name, 2, 0);
+    // It is a member by then.
+    heir.stays_silent(Duration::from_secs(3));
+    (holder, heir)
 }
 
 #[test]
 fn child() {
-    let Ok(role) = env::var(ROLE) else { return };
-    let number = |name| env::var(name).expect("set").parse().expect("a number");
-    let kafka = Kafka { app_name: env::var(APP).expect("set"), partitions: 1 };
+    let Some(Role { name, store, number, first }) = Role::of_this_process() else { return };
+    // What the topics are removed with stays with the test that made them.
+    let kafka = ManuallyDrop::new(Kafka { app_name: store, partitions: 1 });
     let log = kafka.log(Limits::default());
-    match role.as_str() {
-        "append" => append(&*log, number(NUMBER), number(FIRST)),
-        "consume" => consume(&*log, number(NUMBER), None),
-        "stumble" => consume(&*log, number(NUMBER), Some(number(FIRST))),
-        "hold" => hold(&*log, number(NUMBER)),
-        role => panic!("no role {role}"),
+    match name.as_str() {
+        "append" => append(&*log, number, first),
+        "consume" => consume(&*log, number, None),
+        "stumble" => consume(&*log, number, Some(first)),
+        "hold" => hold(&*log, number),
+        name => panic!("no role {name}"),
     }
 }
 
@@ -161,26 +111,15 @@ fn hold(log: &dyn EventLog, me: usize) {
 /// they had sent and not heard of may be there, but not twice.
 #[test]
 fn every_acknowledged_append_survives_kill_9_exactly_once() {
-    let kafka = Kafka::with_partitions(3);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
-    let mut next: [usize; 3] = [0; 3];
+    let (kafka, log) = store(3);
+    let mut next = [0; 3];
     let mut unheard = Vec::new();
     for round in 0..5 {
-        let start = |(me, first): (usize, &usize)| Other::start("append", &kafka, me, *first);
-        let mut others: Vec<Other> = next.iter().enumerate().map(start).collect();
-        // The first acknowledgement shows that it runs; then a moment that differs from round to round.
-        others.iter_mut().for_each(|other| assert!(other.hear().is_some()));
-        thread::sleep(Duration::from_micros(20_000 + 7_919 * round));
-        others.iter_mut().for_each(Other::kill);
-        for (me, other) in others.iter_mut().enumerate() {
-            next[me] += 1;
-            while let Some(acknowledged) = other.hear() {
-                next[me] = acknowledged + 1;
-            }
-            unheard.push((me, next[me]));
-            next[me] += 1;
-        }
+        // A moment that differs from round to round.
+        let time = Duration::from_micros(20_000 + 7_919 * round);
+        next = append_and_kill(&kafka.app_name, next, time);
+        unheard.extend(next.into_iter().enumerate());
+        next = next.map(|unheard| unheard + 1);
     }
     let mut found: HashMap<(usize, usize), usize> = HashMap::new();
     for event in everything(&*log, &orders()) {
@@ -202,15 +141,8 @@ fn every_acknowledged_append_survives_kill_9_exactly_once() {
 
 #[test]
 fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
-    let kafka = Kafka::with_partitions(1);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
-    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
-    let mut holder = Other::start("hold", &kafka, 1, 0);
-    assert_eq!(holder.hear(), Some(1));
-    let mut heir = Other::start("consume", &kafka, 2, 0);
-    // It is a member by then, and may not have the event.
-    assert_eq!(heir.said.recv_timeout(Duration::from_secs(3)).ok(), None);
+    let (kafka, log) = store(1);
+    let (holder, heir) = holder_and_heir(&kafka, &*log);
     let killed = Instant::now();
     holder.kill();
     assert_eq!(heir.hear(), Some(7));
@@ -220,14 +152,8 @@ fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
 /// A process that is stopped is as good as dead, and when it goes on its claims are not its own any more.
 #[test]
 fn what_a_frozen_process_held_is_lost_to_it() {
-    let kafka = Kafka::with_partitions(1);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
-    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
-    let mut holder = Other::start("hold", &kafka, 1, 0);
-    assert_eq!(holder.hear(), Some(1));
-    let mut heir = Other::start("consume", &kafka, 2, 0);
-    assert_eq!(heir.said.recv_timeout(Duration::from_secs(2)).ok(), None);
+    let (kafka, log) = store(1);
+    let (holder, heir) = holder_and_heir(&kafka, &*log);
     let frozen = Instant::now();
     holder.signal("STOP");
     assert_eq!(heir.hear(), Some(7));
@@ -244,37 +170,25 @@ fn what_a_frozen_process_held_is_lost_to_it() {
 /// of its key, and those handled twice are few.
 #[test]
 fn killed_consumers_lose_no_event() {
-    let kafka = Kafka::with_partitions(2);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
+    let (kafka, log) = store(2);
     let total = 400;
     let event = |n: usize| NewEvent::new(&orders(), (n % 10).to_string(), n.to_string());
     log.append(Append::new((0..total).map(event).collect())).expect("appended");
     let mut handled: Vec<usize> = Vec::new();
     for round in 0..3 {
-        let mut others = [1, 2].map(|me| Other::start("consume", &kafka, me, 0));
+        let others = [1, 2].map(|me| Other::start("consume", &kafka.app_name, me, 0));
         // The first one that has a partition.
         wait_until("an event", LONG, || {
-            let heard = others.iter().find_map(|other| other.said.try_recv().ok());
+            let heard = others.iter().find_map(Other::overhear);
             handled.extend(heard);
             heard.is_some()
         });
         thread::sleep(Duration::from_micros(5_000 + 3_571 * round));
-        others.iter_mut().for_each(Other::kill);
-        for other in &mut others {
-            while let Some(n) = other.hear() {
-                handled.push(n);
-            }
-        }
+        handled.extend(others.map(Other::kill).concat());
     }
-    let mut last = [1, 2].map(|me| Other::start("consume", &kafka, me, 0));
+    let last = [1, 2].map(|me| Other::start("consume", &kafka.app_name, me, 0));
     wait_until("no lag", LONG, || lag(&*log, &orders()) == 0);
-    last.iter_mut().for_each(Other::kill);
-    for other in &mut last {
-        while let Some(n) = other.hear() {
-            handled.push(n);
-        }
-    }
+    handled.extend(last.map(Other::kill).concat());
     let mut firsts: HashMap<usize, Vec<usize>> = HashMap::new();
     for n in &handled {
         let of_key = firsts.entry(n % 10).or_default();
@@ -293,14 +207,12 @@ fn killed_consumers_lose_no_event() {
 /// behind it goes on.
 #[test]
 fn an_event_that_kills_its_process_does_not_stop_the_group() {
-    let kafka = Kafka::with_partitions(1);
-    let log = kafka.log(Limits::default());
-    log.declare(&[orders()]).expect("declared");
+    let (kafka, log) = store(1);
     let event = |n: usize| NewEvent::new(&orders(), "a", n.to_string());
     log.append(Append::new((0..3).map(event).collect())).expect("appended");
     let mut heard = Vec::new();
     for _ in 0..3 {
-        let mut other = Other::start("stumble", &kafka, 1, 1);
+        let other = Other::start("stumble", &kafka.app_name, 1, 1);
         while let Some(n) = other.hear() {
             heard.push(n);
             if n == 2 {

@@ -193,6 +193,31 @@ fn a_full_queue_refuses_at_once_and_what_waits_is_stored() {
 }
 
 #[test]
+fn a_queue_is_full_of_bytes_as_well() {
+    let (_folder, path) = folder();
+    let driver = Driver::Sqlite { path: path.clone() };
+    let limits = Limits { queue_size: 100, ..Limits::default() };
+    let log = eventlog::open(&driver, limits).expect("opened");
+    let orders = orders(&*log);
+    let event = |size| NewEvent::new(&orders, "", "1".repeat(size));
+    // By itself, one that is larger than the queue is stored.
+    log.append(Append::new(vec![event(200)])).expect("stored");
+    let other = Connection::open(&path).expect("opened");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let (send, receive) = mpsc::channel();
+    for _ in 0..20 {
+        let send = send.clone();
+        let done = Box::new(move |outcome| send.send(outcome).expect("a receiver"));
+        log.submit(Append::new(vec![event(40)]), done);
+    }
+    drop(send);
+    let first: Result<_> = receive.recv().expect("an answer");
+    assert_eq!(first, Err(Error::FullOfBytes { waiting: 80, limit: 100 }));
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    assert!(receive.iter().filter(Result::is_ok).count() >= 2);
+}
+
+#[test]
 fn a_file_that_was_replaced_is_noticed_and_never_written_to_in_secret() {
     let (_folder, path) = folder();
     let log = open_quick(&path).expect("opened");

@@ -1,280 +1,88 @@
 //! Several processes on one database file, and `kill -9`.
-//!
-//! The processes are this test program again, running only the test `child`, with its role in the environment.
 
-use std::collections::HashMap;
-use std::env;
-use std::io::{self, BufRead, BufReader, Write};
+mod processes;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use eventlog::{Append, AppendId, Driver, EventLog, Limits, NewEvent, Read, Subscription, Topic};
+use eventlog::{Append, Driver, EventLog, Limits, NewEvent};
+use processes::{orders, suite, Role};
 use tempfile::TempDir;
-
-const ROLE: &str = "EVENTLOG_TEST_ROLE";
-const FILE: &str = "EVENTLOG_TEST_FILE";
-const NUMBER: &str = "EVENTLOG_TEST_NUMBER";
-const FIRST: &str = "EVENTLOG_TEST_FIRST";
-/// How many events an appender's every append holds.
-const TOGETHER: usize = 3;
 
 fn open(path: &Path) -> Arc<dyn EventLog> {
     eventlog::open(&Driver::Sqlite { path: path.to_owned() }, Limits::default()).expect("opened")
 }
 
-fn orders() -> Topic {
-    Topic::new("orders").expect("a good name")
-}
-
 /// A folder with a log that has the topic.
-fn store() -> (TempDir, PathBuf, Arc<dyn EventLog>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("events.db");
-    let log = open(&path);
-    log.declare(&[orders()]).expect("declared");
-    (folder, path, log)
+struct File {
+    folder: TempDir,
+    log: Arc<dyn EventLog>,
 }
 
-/// Longer than anything takes that a process says.
-const SILENCE: Duration = Duration::from_secs(15);
-
-struct Other {
-    process: Child,
-    said: Receiver<usize>,
-}
-
-impl Other {
-    fn start(role: &str, path: &Path, number: usize, first: usize) -> Other {
-        let mut process = Command::new(env::current_exe().expect("this program"))
-            .args(["--exact", "child", "--nocapture"])
-            .env(ROLE, role)
-            .env(FILE, path)
-            .env(NUMBER, number.to_string())
-            .env(FIRST, first.to_string())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("started");
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        let (send, said) = mpsc::channel();
-        thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if let Some(number) = line.strip_prefix("said ") {
-                    let number = number.parse().expect("a number");
-                    if send.send(number).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        Other { process, said }
+impl File {
+    fn new() -> File {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = open(&folder.path().join("events.db"));
+        log.declare(&[orders()]).expect("declared");
+        File { folder, log }
     }
 
-    /// The next number that it said; `None` at its end.
-    fn hear(&mut self) -> Option<usize> {
-        match self.said.recv_timeout(SILENCE) {
-            Ok(number) => Some(number),
-            Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => {
-                panic!("process {} has said nothing for {SILENCE:?}", self.process.id())
-            }
-        }
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("events.db")
     }
 
-    fn kill(&mut self) {
-        self.process.kill().expect("killed");
-        self.process.wait().expect("waited");
+    fn store(&self) -> String {
+        self.path().into_os_string().into_string().expect("UTF-8")
     }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-fn say(number: usize) {
-    // In one write, and past the test harness's capture.
-    io::stdout().write_all(format!("said {number}\n").as_bytes()).expect("a listener");
-    io::stdout().flush().expect("a listener");
 }
 
 #[test]
 fn child() {
-    let Ok(role) = env::var(ROLE) else { return };
-    let number = |name| env::var(name).expect("set").parse().expect("a number");
-    let log = open(Path::new(&env::var(FILE).expect("set")));
-    match role.as_str() {
-        "append" => append(&*log, number(NUMBER), number(FIRST)),
-        "consume" => consume(&*log, number(NUMBER)),
-        "hold" => hold(&*log, number(NUMBER)),
-        role => panic!("no role {role}"),
+    if let Some(role) = Role::of_this_process() {
+        suite::play(&role, &*open(Path::new(&role.store)));
     }
 }
 
-/// Appends for ever, and says what was acknowledged. The ids follow from the numbers, so that a successor's first
-/// append repeats the one that may have been cut off.
-fn append(log: &dyn EventLog, me: usize, first: usize) {
-    for n in first.. {
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&me.to_le_bytes());
-        id[8..].copy_from_slice(&n.to_le_bytes());
-        let event = |_| NewEvent::new(&orders(), me.to_string(), n.to_string());
-        let events = (0..TOGETHER).map(event).collect();
-        log.append(Append { id: AppendId(id), events }).expect("appended");
-        say(n);
-    }
-}
-
-/// Finishes every event, and says each.
-fn consume(log: &dyn EventLog, me: usize) {
-    let member = Subscription::new("group", &[orders()], &format!("process {me}"));
-    let member = log.join(member).expect("joined");
-    say(usize::MAX);
-    loop {
-        for delivery in member.claim(4, Duration::from_secs(5)).expect("claimed") {
-            let value = std::str::from_utf8(&delivery.event.value).expect("text");
-            member.finish(&delivery.claim).expect("finished");
-            say(value.parse().expect("a number"));
-        }
-    }
-}
-
-/// Claims one event and never ends it.
-fn hold(log: &dyn EventLog, me: usize) {
-    let mut s = Subscription::new("group", &[orders()], &format!("process {me}"));
-    s.lease = Duration::from_secs(1);
-    let member = log.join(s).expect("joined");
-    let found = member.claim(1, Duration::from_secs(10)).expect("claimed");
-    say(found.len());
-    loop {
-        member.extend().expect("extended");
-        thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// Appenders are killed at arbitrary moments and succeeded: what they heard acknowledged is there, once and whole.
 #[test]
 fn every_acknowledged_append_survives_kill_9_exactly_once() {
-    let (_folder, path, log) = store();
-    let mut next: [usize; 3] = [0; 3];
-    for round in 0..8 {
-        let start = |(me, first): (usize, &usize)| Other::start("append", &path, me, *first);
-        let mut others: Vec<Other> = next.iter().enumerate().map(start).collect();
-        // The first acknowledgement shows that it runs; then a moment that differs from round to round.
-        others.iter_mut().for_each(|other| assert!(other.hear().is_some()));
-        thread::sleep(Duration::from_micros(20_000 + 7_919 * round));
-        others.iter_mut().for_each(Other::kill);
-        for (me, other) in others.iter_mut().enumerate() {
-            next[me] += 1;
-            while let Some(acknowledged) = other.hear() {
-                next[me] = acknowledged + 1;
-            }
-        }
-    }
-    let read = Read { limit: usize::MAX, ..Read::default() };
-    let events = log.read(&orders(), &read).expect("read");
-    let mut found: HashMap<(usize, usize), Vec<u64>> = HashMap::new();
-    for event in &events {
-        let number = std::str::from_utf8(&event.value).expect("text").parse().expect("a number");
-        let me = event.key.parse().expect("a number");
-        found.entry((me, number)).or_default().push(event.offset);
-    }
-    for (me, next) in next.into_iter().enumerate() {
-        assert!(next > 8, "appender {me} got no further than {next}");
-        for n in 0..next {
-            let offsets = found.remove(&(me, n)).unwrap_or_default();
-            assert_eq!(offsets.len(), TOGETHER, "append {n} of {me}");
-            assert_eq!(offsets[0] + TOGETHER as u64 - 1, offsets[TOGETHER - 1]);
-        }
-        // Stored, but killed before it could say so.
-        if let Some(offsets) = found.remove(&(me, next)) {
-            assert_eq!(offsets.len(), TOGETHER, "append {next} of {me}");
-        }
-    }
-    assert!(found.is_empty(), "{found:?}");
-    let db = rusqlite::Connection::open(&path).expect("opened");
+    let file = File::new();
+    let db = rusqlite::Connection::open(file.path()).expect("opened");
+    let stored = || {
+        let mut all = db.prepare("SELECT msg_offset FROM topic_orders ORDER BY 1").expect("read");
+        let offsets = all.query_map([], |row| row.get::<_, i64>(0)).expect("read");
+        offsets.map(|offset| offset.expect("read") as u64).collect()
+    };
+    suite::every_acknowledged_append_survives_kill_9_exactly_once(
+        &file.store(),
+        &*file.log,
+        stored,
+    );
     let check: String =
         db.pragma_query_value(None, "integrity_check", |row| row.get(0)).expect("checked");
     assert_eq!(check, "ok");
 }
 
-/// Each round waits for the other process. Without wake-ups each would take up to a second.
 #[test]
 fn an_append_wakes_another_process() {
-    let (_folder, path, log) = store();
-    let mut other = Other::start("consume", &path, 1, 0);
-    assert_eq!(other.hear(), Some(usize::MAX));
-    let begun = Instant::now();
-    for n in 0..50 {
-        log.append(Append::new(vec![NewEvent::new(&orders(), "a", n.to_string())]))
-            .expect("appended");
-        assert_eq!(other.hear(), Some(n));
-        let time = begun.elapsed();
-        assert!(time < Duration::from_secs(20), "{} hand-overs took {time:?}", n + 1);
-    }
+    let file = File::new();
+    suite::an_append_wakes_another_process(&file.store(), &*file.log);
 }
 
 #[test]
 fn what_a_killed_process_held_is_taken_over_within_ten_seconds() {
-    let (folder, path, log) = store();
-    log.append(Append::new(vec![NewEvent::new(&orders(), "a", "7")])).expect("appended");
-    let mut holder = Other::start("hold", &path, 1, 0);
-    assert_eq!(holder.hear(), Some(1));
-    let mut heir = Other::start("consume", &path, 2, 0);
-    assert_eq!(heir.hear(), Some(usize::MAX));
-    let killed = Instant::now();
-    holder.kill();
-    assert_eq!(heir.hear(), Some(7));
-    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    let file = File::new();
+    let log = &*file.log;
+    let heir =
+        suite::what_a_killed_process_held_is_taken_over_within_ten_seconds(&file.store(), log);
     // The next commit removes the dead process's FIFO: what is left is the heir's and this one's.
     log.append(Append::new(vec![NewEvent::new(&orders(), "a", "8")])).expect("appended");
     assert_eq!(heir.hear(), Some(8));
-    let fifos = std::fs::read_dir(folder.path().join("events.db-wake")).expect("read").count();
-    assert_eq!(fifos, 2);
+    let fifos = file.folder.path().join("events.db-wake");
+    assert_eq!(std::fs::read_dir(fifos).expect("read").count(), 2);
 }
 
-/// Consumers are killed while they work: every event is handled, and those handled twice are few.
 #[test]
 fn killed_consumers_lose_no_event() {
-    let (_folder, path, log) = store();
-    let total = 300;
-    let event = |n: usize| NewEvent::new(&orders(), (n % 10).to_string(), n.to_string());
-    log.append(Append::new((0..total).map(event).collect())).expect("appended");
-    let mut times = vec![0; total];
-    for round in 0..4 {
-        // The same names again: a successor needn't wait for the lease.
-        let mut others = [1, 2].map(|me| Other::start("consume", &path, me, 0));
-        others.iter_mut().for_each(|other| assert!(other.hear().is_some()));
-        thread::sleep(Duration::from_micros(15_000 + 3_571 * round));
-        others.iter_mut().for_each(Other::kill);
-        for other in &mut others {
-            while let Some(n) = other.hear() {
-                times[n] += 1;
-            }
-        }
-    }
-    let mut last = [1, 2].map(|me| Other::start("consume", &path, me, 0));
-    last.iter_mut().for_each(|other| assert!(other.hear().is_some()));
-    let begun = Instant::now();
-    let lag = || log.offsets(&orders()).expect("offsets")[0].groups[0].lag;
-    while lag() > 0 && begun.elapsed() < Duration::from_secs(20) {
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(lag(), 0);
-    thread::sleep(Duration::from_millis(100));
-    last.iter_mut().for_each(Other::kill);
-    for other in &mut last {
-        while let Some(n) = other.hear() {
-            times[n] += 1;
-        }
-    }
-    // Finished is said after the commit: a kill between the two leaves at most one event a process unsaid, and a
-    // commit is never repeated.
-    assert!(times.iter().all(|times| *times <= 1), "{times:?}");
-    assert!(times.iter().filter(|times| **times == 0).count() <= 8, "{times:?}");
+    let file = File::new();
+    suite::killed_consumers_lose_no_event(&file.store(), &*file.log);
 }

@@ -60,6 +60,7 @@ impl ConsumerContext for Quiet {}
 /// Settings that librdkafka doesn't take.
 pub(super) fn refused_settings(error: KafkaError) -> Error {
     let reason = match error {
+        // Without the value: it may be a password under a misspelt name.
         KafkaError::ClientConfig(_, description, _, _) => description,
         KafkaError::ClientCreation(reason) => reason,
         other => other.to_string(),

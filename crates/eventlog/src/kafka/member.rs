@@ -3,7 +3,6 @@
 use std::collections::hash_map::DefaultHasher;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use super::progress::Progress;
 use super::session;
 use crate::consumer::{dead_headers, WINDOW};
 use crate::signal::Signal;
+use crate::waiter::{Waiter, LOOK_ANYWAY};
 use crate::{
     Append, AppendId, Claim, Consumer, Delivery, Error, NewEvent, Outcome, Result, Settled,
     Subscription,
@@ -163,7 +163,7 @@ impl State {
 
 pub(super) struct Member {
     shared: Arc<Shared>,
-    interrupted: AtomicBool,
+    waiter: Waiter,
 }
 
 impl Member {
@@ -175,7 +175,7 @@ impl Member {
             store: shared.cluster.settings.store.clone(),
             reason: format!("no thread for a member of a group: {error}"),
         })?;
-        Ok(Member { shared, interrupted: AtomicBool::new(false) })
+        Ok(Member { shared, waiter: Waiter::default() })
     }
 
     /// Stores the dead letters of claims that are held, and waits until they are acknowledged.
@@ -219,41 +219,38 @@ impl Member {
         Ok(())
     }
 
-    fn claim_until(&self, max: usize, deadline: Instant) -> Result<Vec<Delivery>> {
-        loop {
-            let (seen, now) = (self.shared.changed.count(), Instant::now());
-            let mut state = self.shared.state();
-            self.speak(&mut state)?;
-            let deliveries = state.claim(&self.shared.subscription, max, now);
-            let (down, due) = (state.down, state.holdings.values().filter_map(Progress::next_due));
-            let again = due.min().unwrap_or(now + Duration::from_secs(1));
-            drop(state);
-            if !deliveries.is_empty() {
-                // There is room to take in more.
-                self.shared.wake.notify();
-                return Ok(deliveries);
-            }
-            if self.interrupted.load(Ordering::Acquire) {
-                return Ok(deliveries);
-            }
-            if now >= deadline {
-                let store = &self.shared.cluster.settings.store;
-                let error = || self.shared.cluster.health.unavailable(store, "no broker answers");
-                return if down { Err(error()) } else { Ok(deliveries) };
-            }
-            self.shared.changed.wait(seen, deadline.min(again));
+    /// One look: what can be claimed, and when to look again if that is nothing.
+    fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
+        let now = Instant::now();
+        let mut state = self.shared.state();
+        self.speak(&mut state)?;
+        let deliveries = state.claim(&self.shared.subscription, max, now);
+        let due = state.holdings.values().filter_map(Progress::next_due).min();
+        drop(state);
+        if !deliveries.is_empty() {
+            // There is room to take in more.
+            self.shared.wake.notify();
         }
+        Ok((deliveries, due.map_or(LOOK_ANYWAY, |due| due.saturating_duration_since(now))))
     }
 }
 
 impl Consumer for Member {
     fn claim(&self, max: usize, timeout: Duration) -> Result<Vec<Delivery>> {
         self.shared.state().claiming += 1;
-        let claimed = self.claim_until(max, Instant::now() + timeout);
+        let claimed = self.waiter.claim(&self.shared.changed, timeout, || self.look(max));
         let mut state = self.shared.state();
         state.claiming -= 1;
         state.sign = Instant::now();
-        claimed
+        let down = state.down && !self.waiter.is_interrupted();
+        drop(state);
+        match claimed {
+            Ok(nothing) if nothing.is_empty() && down => {
+                let Shared { cluster, .. } = &*self.shared;
+                Err(cluster.health.unavailable(&cluster.settings.store, "no broker answers"))
+            }
+            claimed => claimed,
+        }
     }
 
     fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
@@ -281,8 +278,7 @@ impl Consumer for Member {
     }
 
     fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Release);
-        self.shared.changed.notify();
+        self.waiter.interrupt(&self.shared.changed);
     }
 
     fn leave(self: Box<Self>) -> Result<()> {

@@ -27,13 +27,12 @@ use rdkafka::ClientContext;
 use super::flight::{Answer, Flight, Retry};
 use super::health::{is_unknown, Health};
 use super::settings::Settings;
+use crate::backlog::Backlog;
 use crate::signal::Signal;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
 
 /// Ids of ended appends that are kept at least, within `dedup_window`.
 const REMEMBERED: usize = 10_000;
-/// How large the events on their way may be together: more are refused as if there were too many.
-const QUEUE_BYTES: usize = 256 << 20;
 
 /// What all threads of the producer share.
 pub(super) struct Desk {
@@ -52,9 +51,8 @@ struct Intake {
     landed: VecDeque<(Instant, AppendId)>,
     /// Flights by deadline; those that ended since are among them.
     deadlines: VecDeque<(Instant, Arc<Flight>)>,
-    /// Events on their way, and their bytes.
-    waiting: usize,
-    bytes: usize,
+    /// Events on their way.
+    load: Backlog,
     /// Topics that exist.
     known: HashSet<Topic>,
     /// Appends to topics that may not exist, and those behind them.
@@ -144,7 +142,7 @@ impl Desk {
                 let reason = "an event is larger than max.message.bytes of the topic".into();
                 Invalid::RefusedTopic { store, topic, reason }.into()
             }
-            Some(RDKafkaErrorCode::QueueFull) => self.full(self.intake().waiting),
+            Some(RDKafkaErrorCode::QueueFull) => self.full(self.intake().load.events),
             _ => self.unavailable(&format!("an event of topic {topic} was not stored ({error})")),
         }
     }
@@ -161,11 +159,7 @@ impl Desk {
             drop(intake);
             return done(Err(Error::Closed));
         }
-        let (count, bytes) = (append.events.len(), append.events.iter().map(size).sum::<usize>());
-        // An append that is larger than the queue is stored when it is empty, rather than never.
-        let over = intake.waiting > 0
-            && (intake.waiting + count > self.settings.limits.queue
-                || intake.bytes + bytes > QUEUE_BYTES);
+        let fits = intake.load.check(Backlog::of(&append.events), &self.settings.limits);
         let (flight, events) = match intake.flights.get(&append.id).cloned() {
             Some(flight) if !flight.is_of(&append.events) => {
                 drop(intake);
@@ -183,19 +177,17 @@ impl Desk {
                 }
                 Retry::Again(events) => (flight, events),
             },
-            None if over => {
-                let waiting = intake.waiting;
-                drop(intake);
-                return done(Err(self.full(waiting)));
-            }
             None => {
+                if let Err(error) = fits {
+                    drop(intake);
+                    return done(Err(error));
+                }
                 let flight = Arc::new(Flight::new(&append, done, deadline));
                 intake.flights.insert(append.id, flight.clone());
                 (flight, append.events.into_iter().enumerate().collect())
             }
         };
-        intake.waiting += events.len();
-        intake.bytes += events.iter().map(|(_, event)| size(event)).sum::<usize>();
+        intake.load.add(Backlog::of(events.iter().map(|(_, event)| event)));
         intake.deadlines.push_back((deadline, flight.clone()));
         let known = events.iter().all(|(_, event)| intake.known.contains(&event.topic));
         // What is behind a parked append of the same topic must not overtake it.
@@ -217,10 +209,10 @@ impl Desk {
     fn send(&self, flight: &Arc<Flight>, events: Vec<(usize, NewEvent)>) -> Vec<Failed> {
         let mut failed = Vec::new();
         let Some(producer) = self.producer() else {
-            return events.iter().map(|(n, event)| (*n, size(event), Error::Closed)).collect();
+            return events.iter().map(|(n, event)| (*n, event.size(), Error::Closed)).collect();
         };
         for (index, event) in events {
-            let size = size(&event);
+            let size = event.size();
             let NewEvent { topic, key, value, headers } = event;
             let name = self.settings.name(&topic);
             let passenger = Box::new(Passenger { flight: flight.clone(), index, topic, size });
@@ -259,8 +251,7 @@ impl Desk {
     fn land(&self, flight: &Arc<Flight>, index: usize, size: usize, outcome: Result<Stored>) {
         let answer = flight.land(index, outcome);
         let mut intake = self.intake();
-        intake.waiting -= 1;
-        intake.bytes -= size;
+        intake.load.remove(Backlog { events: 1, bytes: size });
         if answer.is_some() {
             intake.landed.push_back((Instant::now(), flight.id));
         }
@@ -282,7 +273,9 @@ impl Desk {
                     let mut place = self.producer.write().unwrap_or_else(PoisonError::into_inner);
                     *place = Some(Arc::new(new));
                 }
-                Err(error) => self.health.trouble(&error.to_string()),
+                Err(error) => {
+                    self.health.trouble(&super::health::refused_settings(error).to_string());
+                }
             }
         }
         let (late, closed) = self.sweep();
@@ -342,8 +335,7 @@ impl Desk {
     pub fn drop_parked(&self, error: Error) {
         let mut intake = self.intake();
         let Some((flight, events)) = intake.parked.pop_front() else { return };
-        intake.waiting -= events.len();
-        intake.bytes -= events.iter().map(|(_, event)| size(event)).sum::<usize>();
+        intake.load.remove(Backlog::of(events.iter().map(|(_, event)| event)));
         intake.landed.push_back((Instant::now(), flight.id));
         drop(intake);
         flight.abandon(error).tell();
@@ -373,9 +365,4 @@ impl Desk {
             }
         }
     }
-}
-
-fn size(event: &NewEvent) -> usize {
-    let headers = event.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    event.key.len() + event.value.len() + headers
 }

@@ -1,11 +1,12 @@
 //! A member of a group: claims under the log's lock, and waits outside it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Contents, Shared, FIRST};
 use crate::consumer::{dead_headers, new_epoch};
+use crate::waiter::Waiter;
 use crate::{Claim, Consumer, Delivery, NewEvent, Outcome, Result, Settled, Subscription};
 
 pub(super) struct Member {
@@ -13,17 +14,17 @@ pub(super) struct Member {
     subscription: Subscription,
     /// Another one after the member was thought dead.
     epoch: AtomicU64,
-    interrupted: AtomicBool,
+    waiter: Waiter,
 }
 
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Subscription, epoch: u64) -> Member {
         let epoch = AtomicU64::new(epoch);
-        Member { shared, subscription, epoch, interrupted: AtomicBool::new(false) }
+        Member { shared, subscription, epoch, waiter: Waiter::default() }
     }
 
     /// One look: what can be claimed, and when to look again if that is nothing.
-    fn look(&self, max: usize) -> Result<(Vec<Delivery>, Instant)> {
+    fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
         let now = Instant::now();
         let Subscription { group, topics, concurrency, lease, .. } = &self.subscription;
         let mut contents = self.shared.contents();
@@ -45,7 +46,8 @@ impl Member {
                 claim: Claim { topic: topic.clone(), partition: 0, offset, attempt, epoch },
             }));
         }
-        Ok((deliveries, group.next_moment(now).min(now + *lease / 3)))
+        let again = group.next_moment(now).saturating_duration_since(now);
+        Ok((deliveries, again.min(*lease / 3)))
     }
 
     /// Extends this member's life, or begins another if it was thought dead. Answers its epoch.
@@ -102,16 +104,7 @@ impl Member {
 
 impl Consumer for Member {
     fn claim(&self, max: usize, timeout: Duration) -> Result<Vec<Delivery>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let seen = self.shared.changed.count();
-            let (deliveries, again) = self.look(max)?;
-            let over = Instant::now() >= deadline || self.interrupted.load(Ordering::Acquire);
-            if !deliveries.is_empty() || over {
-                return Ok(deliveries);
-            }
-            self.shared.changed.wait(seen, deadline.min(again));
-        }
+        self.waiter.claim(&self.shared.changed, timeout, || self.look(max))
     }
 
     fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
@@ -136,8 +129,7 @@ impl Consumer for Member {
     }
 
     fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Release);
-        self.shared.changed.notify();
+        self.waiter.interrupt(&self.shared.changed);
     }
 
     fn leave(self: Box<Self>) -> Result<()> {

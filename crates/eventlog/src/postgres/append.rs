@@ -12,6 +12,7 @@ use super::events::Columns;
 use super::listen;
 use super::session::{End, Lock, Session};
 use super::topic::TopicInfo;
+use crate::backlog::Backlog;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
 
 /// Ids beyond the window are removed in portions, so that no append has to wait for many.
@@ -42,18 +43,15 @@ pub(super) struct Job {
     pub append: Append,
     pub answer: Arc<Answer>,
     pub deadline: Instant,
-    pub bytes: usize,
+    /// How much of the queue it takes.
+    pub load: Backlog,
 }
 
 impl Job {
     pub fn new(append: Append, patience: Duration, done: Done) -> Job {
-        let size = |event: &NewEvent| {
-            let headers = event.headers.iter().map(|(n, v)| n.len() + v.len()).sum::<usize>();
-            event.key.len() + event.value.len() + headers
-        };
-        let bytes = append.events.iter().map(size).sum();
+        let load = Backlog::of(&append.events);
         let deadline = Instant::now() + patience;
-        Job { append, answer: Answer::new(done), deadline, bytes }
+        Job { append, answer: Answer::new(done), deadline, load }
     }
 }
 

@@ -79,7 +79,7 @@ impl Conninfo {
         if config.get_keepalives() {
             config.keepalives_idle(config.get_keepalives_idle().min(Duration::from_secs(30)));
         }
-        let store = store(&config, &addresses);
+        let store = store(&options, &addresses);
         Ok(Conninfo { config, addresses, tls, patience, store })
     }
 
@@ -207,9 +207,16 @@ fn take_addresses(options: &mut Options) -> Result<Vec<Address>, String> {
     (0..count).map(address).collect()
 }
 
-fn store(config: &Config, addresses: &[Address]) -> String {
+/// How messages name the database of a connection string, if they can.
+pub(crate) fn store_of(text: &str) -> Option<String> {
+    let mut options = Options::parse(text).ok()?;
+    let addresses = take_addresses(&mut options).ok()?;
+    Some(store(&options, &addresses))
+}
+
+fn store(options: &Options, addresses: &[Address]) -> String {
     let first = addresses.first().map(|first| format!("{}:{}", first.host, first.port));
-    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    let database = options.get("dbname").or(options.get("user")).unwrap_or_default();
     format!("postgres://{}/{database}", first.unwrap_or_default())
 }
 
@@ -226,6 +233,7 @@ mod tests {
         for text in [
             "postgres://me:secret@db.example:6000/events?sslmode=require",
             "host=db.example port=6000 user=me password=secret dbname=events sslmode=require",
+            "postgres://me:%40secret@db.example:6000/events?application_name=a@b",
         ] {
             let store = parse(text).map(|conninfo| conninfo.store);
             assert_eq!(store, Ok("postgres://db.example:6000/events".into()));
@@ -260,10 +268,16 @@ mod tests {
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (text, named) in [
             ("host=h sslcrl=/x", "sslcrl"),
-            ("host=h sslpassword=secret", "sslpassword"),
+            ("host=h sslpassword=x", "sslpassword"),
             ("host=h port=many", "port is no number"),
-            ("postgres://u:se/cret@h/db", "percent-encoded"),
+            ("postgres://u:x/secret", "percent-encoded"),
             ("dbname=x", "no host is named"),
+            ("postgres://me:x@secret@h/db", "write %40"),
+            ("postgres://me:x@secret/@h/db", "write %40"),
+            ("postgres://me:?x@secret@h/db", "write %40"),
+            ("postgres://me:5432/secret@h/db", "write %40"),
+            ("host=h password=x://y@secret@z port='many'", "port"),
+            ("host=h password='secret", "the quotes of password"),
             ("host=h tcp_user_timeout=1s", "tcp_user_timeout is no number"),
             ("host=h sslmode=verify", "sslmode=\"verify\" is unknown: use disable, allow"),
             ("host=h sslmode=", "sslmode=\"\" is unknown"),
@@ -290,7 +304,7 @@ mod tests {
             ("host=h sslnegotiation=direct", "sslmode=prefer"),
         ] {
             let error = parse(text).err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(error.contains(named) && !error.contains("cret@"), "{text}: {error}");
+            assert!(error.contains(named) && !error.contains("cret"), "{text}: {error}");
         }
     }
 

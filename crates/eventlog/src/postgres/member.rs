@@ -1,7 +1,6 @@
 //! A member of a group: looks, claims what was found, and waits for a wake-up between.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,16 +11,14 @@ use super::session::{End, Lock, Session};
 use super::topic::TopicInfo;
 use super::{group, listen, Shared};
 use crate::consumer::new_epoch;
+use crate::waiter::{Waiter, LOOK_ANYWAY};
 use crate::{Claim, Consumer, Delivery, Outcome, Result, Settled, Subscription, Topic};
-
-/// How often a waiting member looks while no wake-ups arrive.
-const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 pub(super) struct Member {
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     life: Mutex<Life>,
-    interrupted: AtomicBool,
+    waiter: Waiter,
     left: bool,
 }
 
@@ -54,7 +51,7 @@ impl Life {
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, epoch: u64) -> Member {
         let life = Mutex::new(Life::new(epoch));
-        Member { shared, subscription, life, interrupted: AtomicBool::new(false), left: false }
+        Member { shared, subscription, life, waiter: Waiter::default(), left: false }
     }
 
     /// Held while the life is extended: of two threads that find it over, one begins another.
@@ -89,7 +86,12 @@ impl Member {
         } else if seen.elapsed() >= s.lease / 3 {
             self.extend()?;
         }
-        Ok((deliveries, found.again))
+        // While no wake-ups arrive.
+        let again = match self.shared.listener.is_listening() {
+            true => found.again,
+            false => found.again.min(LOOK_ANYWAY),
+        };
+        Ok((deliveries, again))
     }
 
     fn claim_found(&self, found: &Found, max: usize) -> Result<Vec<Delivery>> {
@@ -157,20 +159,7 @@ fn live(session: &mut Session, s: &Subscription, epoch: u64) -> Result<u64, Fail
 
 impl Consumer for Member {
     fn claim(&self, max: usize, timeout: Duration) -> Result<Vec<Delivery>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let seen = self.shared.changed.count();
-            let (deliveries, again) = self.look(max)?;
-            let over = Instant::now() >= deadline || self.interrupted.load(Ordering::Acquire);
-            if !deliveries.is_empty() || over {
-                return Ok(deliveries);
-            }
-            let again = match self.shared.listener.is_listening() {
-                true => again,
-                false => again.min(LOOK_ANYWAY),
-            };
-            self.shared.changed.wait(seen, deadline.min(Instant::now() + again));
-        }
+        self.waiter.claim(&self.shared.changed, timeout, || self.look(max))
     }
 
     fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
@@ -214,8 +203,7 @@ impl Consumer for Member {
     }
 
     fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Release);
-        self.shared.changed.notify();
+        self.waiter.interrupt(&self.shared.changed);
     }
 
     fn leave(mut self: Box<Self>) -> Result<()> {

@@ -32,6 +32,7 @@ use crate::{
     Result, Subscription, Timestamp, Topic,
 };
 use connection::Database;
+pub(crate) use conninfo::store_of;
 use conninfo::Conninfo;
 use listen::Listener;
 use session::{End, Lock};

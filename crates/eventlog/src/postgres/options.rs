@@ -44,6 +44,11 @@ impl Options {
         last.map(elements).unwrap_or_default()
     }
 
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let last = self.options.iter().rev().find(|(name, _)| name == key);
+        last.map(|(_, value)| value.as_str())
+    }
+
     /// What is left, as key words.
     pub fn to_key_words(&self) -> String {
         let mut text = String::new();
@@ -140,6 +145,11 @@ fn parse_url(rest: &str) -> Result<Options, Wrong> {
     }
     options.password = password.map(|password| percent_decode("password", password)).transpose()?;
 
+    // Up to a second one the rest of a password would be taken for the server's name, which is printed.
+    if rest.split('?').next().is_some_and(|address| address.contains('@')) {
+        let help = "write %40 for those of the user's name and password";
+        return Err(format!("there is more than one @, or one after a /: {help}"));
+    }
     let (hosts, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     if !hosts.is_empty() {

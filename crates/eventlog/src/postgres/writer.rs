@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::append::{self, Answer, Job, Outcome};
 use super::connection::{lock, Database};
 use super::session::Session;
+use crate::backlog::Backlog;
 use crate::signal::Signal;
 use crate::{Append, Done, Error, Limits, Result};
 
@@ -32,8 +33,7 @@ const FORGET_EACH: Duration = Duration::from_secs(10);
 pub(super) struct Writer {
     shared: Arc<Shared>,
     ended: Mutex<mpsc::Receiver<()>>,
-    patience: Duration,
-    queue_limit: usize,
+    limits: Limits,
 }
 
 struct Shared {
@@ -52,7 +52,7 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    events: usize,
+    load: Backlog,
     closed: bool,
     /// How many jobs the thread waits for.
     wanted: usize,
@@ -91,21 +91,16 @@ impl Writer {
             // Nobody hears it if the writer was dropped by an answer.
             let _ = end.send(());
         })?;
-        let (patience, queue_limit) = (limits.append_timeout, limits.queue);
-        Ok(Writer { shared, ended: Mutex::new(ended), patience, queue_limit })
+        Ok(Writer { shared, ended: Mutex::new(ended), limits: limits.clone() })
     }
 
-    /// Queues an append. Beyond the limit of waiting events it is refused, unless nothing else waits.
+    /// Queues an append, unless it is too much.
     pub fn submit(&self, append: Append, done: Done) {
-        let job = Job::new(append, self.patience, done);
+        let job = Job::new(append, self.limits.append_timeout, done);
         let mut waiting = lock(&self.shared.waiting);
-        let events = waiting.events + job.append.events.len();
-        let refused = match () {
-            () if waiting.closed => Some(Error::Closed),
-            () if waiting.events > 0 && events > self.queue_limit => {
-                Some(Error::Full { waiting: waiting.events, limit: self.queue_limit })
-            }
-            () => None,
+        let refused = match waiting.closed {
+            true => Some(Error::Closed),
+            false => waiting.load.check(job.load, &self.limits).err(),
         };
         if let Some(error) = refused {
             drop(waiting);
@@ -113,7 +108,7 @@ impl Writer {
             return;
         }
         self.shared.remind(&job);
-        waiting.events = events;
+        waiting.load.add(job.load);
         waiting.jobs.push_back(job);
         // A thread that gathers isn't woken for each.
         if waiting.jobs.len() >= waiting.wanted {
@@ -132,7 +127,7 @@ impl Drop for Writer {
         self.shared.due_added.notify_all();
         // An append's answer may hold the last use of the log; then this is one of its threads.
         if !thread::current().name().is_some_and(|name| name.starts_with("eventlog-")) {
-            let _ = lock(&self.ended).recv_timeout(self.patience);
+            let _ = lock(&self.ended).recv_timeout(self.limits.append_timeout);
         }
     }
 }
@@ -150,13 +145,13 @@ impl Shared {
         waiting = self.filled.wait_while(waiting, few).unwrap_or_else(PoisonError::into_inner);
         let mut bytes = 0;
         let fits = |job: &&Job| {
-            bytes += job.bytes;
+            bytes += job.load.bytes;
             bytes <= BYTES_AT_ONCE
         };
         let count = waiting.jobs.iter().take(JOBS_AT_ONCE).take_while(fits).count();
         let count = count.max(1).min(waiting.jobs.len());
         let jobs: Vec<Job> = waiting.jobs.drain(..count).collect();
-        waiting.events -= jobs.iter().map(|job| job.append.events.len()).sum::<usize>();
+        jobs.iter().for_each(|job| waiting.load.remove(job.load));
         (!jobs.is_empty()).then_some(jobs)
     }
 
@@ -186,9 +181,9 @@ impl Shared {
             let next = due.front().map(|(deadline, _)| *deadline - now);
             if over.iter().any(|answer| !answer.is_given()) {
                 drop(due);
-                // Whoever has heard of the end finds the room that it made.
-                self.make_room(now);
                 let error = self.overdue();
+                // First the room: who hears of it may append again at once.
+                self.drop_overdue(now);
                 over.iter().for_each(|answer| answer.give(Err(error.clone())));
                 due = lock(&self.due);
                 continue;
@@ -208,11 +203,13 @@ impl Shared {
         known.unwrap_or_else(|| self.database.unavailable("no answer to an append in time"))
     }
 
-    /// Makes room in the queue for those that have time left.
-    fn make_room(&self, now: Instant) {
+    /// Makes room in the queue for those that have time left. The clock answers the others.
+    fn drop_overdue(&self, now: Instant) {
         let mut waiting = lock(&self.waiting);
         waiting.jobs.retain(|job| job.deadline > now && !job.answer.is_given());
-        waiting.events = waiting.jobs.iter().map(|job| job.append.events.len()).sum();
+        let mut load = Backlog::default();
+        waiting.jobs.iter().for_each(|job| load.add(job.load));
+        waiting.load = load;
     }
 }
 

@@ -12,6 +12,7 @@ use super::connection::Failure;
 use super::events::{Row, Tail};
 use super::group;
 use super::queue::Effect;
+use crate::backlog::Backlog;
 use crate::{Append, Done, Error, Invalid, Limits, Stored, Timestamp};
 
 /// Each time that so many ids were added,
@@ -23,6 +24,8 @@ const IDS_AT_ONCE: [usize; 3] = [64, 8, 1];
 
 pub(super) struct AppendJob {
     append: Append,
+    /// How much of the queue it takes.
+    pub load: Backlog,
     pub deadline: Instant,
     stored: Result<Vec<Stored>, Error>,
     done: Done,
@@ -31,16 +34,8 @@ pub(super) struct AppendJob {
 impl AppendJob {
     pub fn new(append: Append, limits: &Limits, done: Done) -> AppendJob {
         let deadline = Instant::now() + limits.append_timeout;
-        AppendJob { append, deadline, stored: Ok(Vec::new()), done }
-    }
-
-    pub fn events(&self) -> usize {
-        self.append.events.len()
-    }
-
-    /// In bytes, what counts of it.
-    pub fn size(&self) -> usize {
-        self.append.events.iter().map(|event| event.key.len() + event.value.len()).sum()
+        let load = Backlog::of(&append.events);
+        AppendJob { append, load, deadline, stored: Ok(Vec::new()), done }
     }
 
     /// Called once, after the commit or with what prevented it.

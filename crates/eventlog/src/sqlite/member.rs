@@ -1,6 +1,5 @@
 //! A member of a group: looks with a reading connection, claims through the writer, and waits for a wake-up between.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,16 +9,14 @@ use super::connection::Failure;
 use super::queue::Effect;
 use super::{events, group, Shared};
 use crate::consumer::new_epoch;
+use crate::waiter::{Waiter, LOOK_ANYWAY};
 use crate::{Claim, Consumer, Delivery, Outcome, Result, Settled, Subscription};
-
-/// How often a waiting member looks without having been woken, for wake-ups that died with their sender.
-const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
 pub(super) struct Member {
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     life: Mutex<Life>,
-    interrupted: AtomicBool,
+    waiter: Waiter,
     left: bool,
 }
 
@@ -34,7 +31,7 @@ struct Life {
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, epoch: u64) -> Member {
         let life = Mutex::new(Life { epoch, seen: Instant::now() });
-        Member { shared, subscription, life, interrupted: AtomicBool::new(false), left: false }
+        Member { shared, subscription, life, waiter: Waiter::default(), left: false }
     }
 
     /// Held while the life is extended: of two threads that find it over, one begins another.
@@ -53,6 +50,8 @@ impl Member {
             .shared
             .database
             .read(|connection| group::peek(connection, &self.subscription, epoch))?;
+        // A wake-up may have died with its sender.
+        let again = again.min(LOOK_ANYWAY);
         if !found && seen.elapsed() < self.subscription.lease / 3 {
             return Ok((Vec::new(), again));
         }
@@ -128,17 +127,7 @@ fn deliver(
 
 impl Consumer for Member {
     fn claim(&self, max: usize, timeout: Duration) -> Result<Vec<Delivery>> {
-        let deadline = Instant::now() + timeout;
-        loop {
-            let seen = self.shared.changed.count();
-            let (deliveries, again) = self.look(max)?;
-            let over = Instant::now() >= deadline || self.interrupted.load(Ordering::Acquire);
-            if !deliveries.is_empty() || over {
-                return Ok(deliveries);
-            }
-            let again = Instant::now() + again.min(LOOK_ANYWAY);
-            self.shared.changed.wait(seen, deadline.min(again));
-        }
+        self.waiter.claim(&self.shared.changed, timeout, || self.look(max))
     }
 
     fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
@@ -163,8 +152,7 @@ impl Consumer for Member {
     }
 
     fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Release);
-        self.shared.changed.notify();
+        self.waiter.interrupt(&self.shared.changed);
     }
 
     fn leave(mut self: Box<Self>) -> Result<()> {

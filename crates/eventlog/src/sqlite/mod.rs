@@ -59,11 +59,11 @@ impl SqliteLog {
         };
         let changed = Arc::new(Signal::default());
         let failed = |error: std::io::Error| database.unavailable(&error.to_string());
-        let window = limits.dedup_window;
-        let writer =
-            Writer::start(database.clone(), handle, changed.clone(), window).map_err(failed)?;
+        let limits = Arc::new(limits);
+        let writer = Writer::start(database.clone(), handle, changed.clone(), limits.clone())
+            .map_err(failed)?;
         let shared = Arc::new(Shared { writer, database, changed });
-        Ok(SqliteLog { limits: Arc::new(limits), shared })
+        Ok(SqliteLog { limits, shared })
     }
 }
 
@@ -90,7 +90,7 @@ impl EventLog for SqliteLog {
             Err(error) => done(Err(error)),
             Ok(()) => {
                 let job = AppendJob::new(append, &self.limits, done);
-                self.shared.writer.submit(Job::Append(job), self.limits.queue);
+                self.shared.writer.submit(Job::Append(job));
             }
         }
     }

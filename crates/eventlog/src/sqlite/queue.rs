@@ -11,7 +11,8 @@ use rusqlite::Connection;
 
 use super::append::AppendJob;
 use super::connection::Failure;
-use crate::{Error, Result};
+use crate::backlog::Backlog;
+use crate::{Error, Limits, Result};
 
 /// A transaction takes no more jobs, and is full with so many events or bytes, so that the first doesn't wait long for
 /// the last.
@@ -45,10 +46,10 @@ pub(super) trait Call: Send {
 }
 
 impl Job {
-    fn events(&self) -> usize {
+    fn load(&self) -> Backlog {
         match self {
-            Job::Append(append) => append.events(),
-            Job::Call(_) => 0,
+            Job::Append(append) => append.load,
+            Job::Call(_) => Backlog::default(),
         }
     }
 
@@ -70,7 +71,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
-    events: usize,
+    load: Backlog,
     closed: bool,
     /// The thread sleeps until so many jobs wait; 0 while it doesn't sleep, and needn't be woken.
     wanted: usize,
@@ -82,9 +83,8 @@ impl Waiting {
         while group.has_room() {
             match self.jobs.pop_front() {
                 Some(Job::Append(append)) => {
-                    self.events -= append.events();
-                    group.events += append.events();
-                    group.bytes += append.size();
+                    self.load.remove(append.load);
+                    group.load.add(append.load);
                     group.appends.push(append);
                 }
                 Some(Job::Call(call)) => group.calls.push(call),
@@ -99,8 +99,7 @@ impl Waiting {
 pub(super) struct Group {
     pub appends: Vec<AppendJob>,
     pub calls: Vec<Box<dyn Call>>,
-    events: usize,
-    bytes: usize,
+    load: Backlog,
 }
 
 impl Group {
@@ -109,7 +108,8 @@ impl Group {
     }
 
     fn has_room(&self) -> bool {
-        self.len() < JOBS_AT_ONCE && self.events < EVENTS_AT_ONCE && self.bytes < BYTES_AT_ONCE
+        let Backlog { events, bytes } = self.load;
+        self.len() < JOBS_AT_ONCE && events < EVENTS_AT_ONCE && bytes < BYTES_AT_ONCE
     }
 
     pub fn durable(&self) -> bool {
@@ -139,19 +139,15 @@ impl Group {
 }
 
 impl Queue {
-    /// Queues a job. Appends beyond `limit` waiting events are refused, unless nothing else waits.
-    pub fn submit(&self, job: Job, limit: usize) {
+    /// Queues a job. Appends that are too much are refused.
+    pub fn submit(&self, job: Job, limits: &Limits) {
         let mut waiting = self.lock();
-        let events = waiting.events + job.events();
-        let refused = match () {
-            () if waiting.closed => Some(Error::Closed),
-            () if job.events() > 0 && waiting.events > 0 && events > limit => {
-                Some(Error::Full { waiting: waiting.events, limit })
-            }
-            () => None,
+        let refused = match waiting.closed {
+            true => Some(Error::Closed),
+            false => waiting.load.check(job.load(), limits).err(),
         };
         if refused.is_none() {
-            waiting.events = events;
+            waiting.load.add(job.load());
             waiting.jobs.push_back(job);
             let wake = waiting.wanted > 0 && waiting.jobs.len() >= waiting.wanted;
             if wake {

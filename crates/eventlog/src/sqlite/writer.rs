@@ -15,7 +15,7 @@ use super::connection::{set_durable, wait_for_locks_until, Database, Failure, Ha
 use super::queue::{Call, Effect, Group, Job, Queue};
 use super::wake::Wake;
 use crate::signal::Signal;
-use crate::{Error, Result};
+use crate::{Error, Limits, Result};
 
 /// A group is waited for as long as the last one took, which makes no append wait for more than twice as long as it must;
 /// but at least so long, as threads need it to come back,
@@ -27,6 +27,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
     lock_timeout: Duration,
+    limits: Arc<Limits>,
 }
 
 impl Writer {
@@ -35,11 +36,11 @@ impl Writer {
         database: Arc<Database>,
         handle: Option<Handle>,
         changed: Arc<Signal>,
-        dedup_window: Duration,
+        limits: Arc<Limits>,
     ) -> std::io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let lock_timeout = database.lock_timeout;
-        let memory = Memory::new(dedup_window);
+        let memory = Memory::new(limits.dedup_window);
         let checkpoint = Checkpoint::new();
         let writing = Loop {
             queue: queue.clone(),
@@ -53,12 +54,12 @@ impl Writer {
         };
         let thread =
             thread::Builder::new().name("eventlog-write".into()).spawn(move || work(writing))?;
-        Ok(Writer { queue, thread: Some(thread), lock_timeout })
+        Ok(Writer { queue, thread: Some(thread), lock_timeout, limits })
     }
 
-    /// Queues a job. Appends beyond `limit` waiting events are refused, unless nothing else waits.
-    pub fn submit(&self, job: Job, limit: usize) {
-        self.queue.submit(job, limit);
+    /// Queues a job. Appends that are too much are refused.
+    pub fn submit(&self, job: Job) {
+        self.queue.submit(job, &self.limits);
     }
 
     /// Runs `work` in a transaction and waits for its outcome.
@@ -89,7 +90,7 @@ impl Writer {
     ) {
         let deadline = Instant::now() + self.lock_timeout;
         let call = Work { durable, deadline, work: Some(work), value: None, answer };
-        self.submit(Job::Call(Box::new(call)), usize::MAX);
+        self.submit(Job::Call(Box::new(call)));
     }
 }
 

@@ -156,7 +156,7 @@ const BATCH: usize = 256;
 pub fn end(chosen: &Letters, ended: Ended) -> Result<(), Error> {
     let log = Log::open(&chosen.log)?;
     let mut ending =
-        Ending { log: &log, ended, batch: Vec::new(), done: Vec::new(), lost: Vec::new() };
+        Ending { log: &log, ended, batch: Vec::new(), size: 0, done: Vec::new(), lost: Vec::new() };
     let mut wrong = Vec::new();
     let mut failed = None;
     for dead in dead_topics(&log, chosen.topic.as_deref())? {
@@ -203,6 +203,8 @@ struct Ending<'a> {
     log: &'a Log,
     ended: Ended,
     batch: Vec<Event>,
+    /// Bytes of the batch.
+    size: usize,
     done: Vec<Done>,
     /// What is wrong with those that another command has ended meanwhile.
     lost: Vec<String>,
@@ -210,10 +212,16 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     fn add(&mut self, letter: Event) -> eventlog::Result<()> {
-        self.batch.push(letter);
+        let limits = &self.log.application.limits;
         // A requeued event and its mark wait together.
-        let room = self.log.application.limits.queue / 2;
-        match self.batch.len() >= room.clamp(1, BATCH) {
+        let room = (limits.queue / 2).clamp(1, BATCH);
+        let size = size(&letter);
+        if self.size + size > limits.queue_size {
+            self.flush()?;
+        }
+        self.size += size;
+        self.batch.push(letter);
+        match self.batch.len() >= room {
             true => self.flush(),
             false => Ok(()),
         }
@@ -221,6 +229,7 @@ impl Ending<'_> {
 
     fn flush(&mut self) -> eventlog::Result<()> {
         let batch = std::mem::take(&mut self.batch);
+        self.size = 0;
         let endings = dead_letter::end_all(&*self.log.events, &batch, self.ended);
         let mut failed = Ok(());
         for (letter, ending) in batch.into_iter().zip(endings) {
@@ -238,6 +247,13 @@ impl Ending<'_> {
         }
         failed
     }
+}
+
+/// At most so many bytes are appended to end a letter: its event and its mark.
+fn size(letter: &Event) -> usize {
+    const MARK: usize = 200;
+    let headers = letter.headers.iter().map(|(name, value)| name.len() + value.len());
+    2 * letter.key.len() + letter.value.len() + headers.sum::<usize>() + MARK
 }
 
 fn done(letter: Event, requeued: Option<Stored>) -> Done {

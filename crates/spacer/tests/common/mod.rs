@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub mod functions;
+pub mod replay;
+pub mod topics;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,0 +1,66 @@
+# Topics: the write proxy, and the endpoint that a replay sends events to.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::Bin;
+use Test::Nginx::Socket;
+use Topics;
+
+use_shop();
+
+plan 'no_plan';
+run_tests();
+
+__DATA__
+
+=== TEST 1: the write proxy takes events over HTTP
+--- config
+location = /append { spacer_append; }
+spacer_gateway app/gateway.lua;
+--- cases
+POST /append {"topic":"bills","entries":{"a":{"x":1}}} => 200 {"data":"ok"}
+POST /append {"topic":"nothing","entries":{"a":1}} => 400 /topic \\"nothing\\" is not declared/
+POST /append {"topic":"bills","entries":{}} => 400 /an append needs at least one event/
+POST /append {"topic":"bills","entries":[1]} => 400 /expected an object of keys and values/
+POST /append {"topic":"bills"} => 400 /missing field `entries`/
+POST /append {"entries":{"a":1}} => 400 /missing field `topic`/
+POST /append [X-Array: yes] [1] => 400 /the body must be \{\\"topic\\"/
+POST /append [X-Array: yes] ["bills",{"a":1}] => 400 /it is an array/
+POST /append {"topic": => 400 /EOF while parsing/
+POST /append {"topic":"bills","entries":{"a":{"x":}}} => 400 /expected value at line 1 column/
+POST /append {"topic":1,"entries":{"a":1}} => 400 /invalid type: integer `1`, expected a string/
+POST /append => 400 /the body is empty/
+GET /append => 405 {"error":"method not allowed"}
+GET /last/bills/a => 200 {"data":[1,{"x":1},"bills",true]}
+--- no_error_log
+[error]
+
+
+
+=== TEST 2: an event of a replay comes with the request, from this machine only
+--- config
+location = /trigger { spacer_trigger; }
+spacer_gateway app/gateway.lua;
+--- cases
+POST /trigger {"topic":"orders","function":"bill","key":"k","offset":7,"time":1000,"attempt":2,"value":{"total":5}} => 200 {"data":null}
+GET /wait/bills/k => 200 /"total":5/
+GET /wait/bills/k => 200 /"offset":7[,}]/
+POST /trigger {"topic":"tries","function":"try","key":"k","offset":7,"time":1000,"attempt":1,"value":"once"} => 500 /no luck with k/
+POST /trigger {"topic":"orders","function":"nothing","key":"k","offset":7,"time":1000,"value":1} => 500 /app.*nothing.lua does not exist/
+POST /trigger {"topic":"orders","function":"../x","key":"k","offset":7,"time":1000,"value":1} => 400 /function/
+POST /trigger {"topic":"orders","key":"k"} => 400 /must be strings/
+POST /trigger {"topic":"orders","function":"bill","key":"k"} => 400 /must be numbers/
+GET /trigger => 405 {"error":"method not allowed"}
+
+
+
+=== TEST 3: the endpoints need a project
+--- http_config
+# spacer_project is missing
+--- config
+location = /append { spacer_append; }
+--- must_die
+--- error_log
+"spacer_append" needs a "spacer_project" above it
