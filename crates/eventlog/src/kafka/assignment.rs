@@ -17,8 +17,9 @@ use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::ClientContext;
 
+use super::groups::Committed;
 use super::member::{Place, Shared, State};
-use super::positions::{position, Committed};
+use super::positions::position;
 use super::progress::Progress;
 use super::reader::event;
 use super::session::LOOK_ANYWAY;

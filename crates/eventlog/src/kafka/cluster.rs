@@ -13,7 +13,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 
-use super::health::{is_unknown, Health, Quiet};
+use super::groups::Groups;
+use super::health::{drain, is_unknown, Health, Quiet};
 use super::producer::Desk;
 use super::settings::{Settings, PATIENCE};
 use crate::{Error, Invalid, Offset, Result, Timestamp, Topic};
@@ -22,7 +23,8 @@ pub(super) struct Cluster {
     pub settings: Arc<Settings>,
     pub health: Arc<Health>,
     probe: BaseConsumer<Quiet>,
-    admin: Mutex<Option<Arc<AdminClient<Quiet>>>>,
+    /// Made when it is first needed.
+    groups: Mutex<Option<Arc<Groups>>>,
 }
 
 impl Cluster {
@@ -30,7 +32,7 @@ impl Cluster {
         let context = Quiet(health.clone());
         let probe = settings.probe().create_with_context(context);
         let probe = probe.map_err(super::health::refused_settings)?;
-        Ok(Cluster { settings, health, probe, admin: Mutex::new(None) })
+        Ok(Cluster { settings, health, probe, groups: Mutex::new(None) })
     }
 
     pub fn probe(&self) -> &BaseConsumer<Quiet> {
@@ -50,29 +52,45 @@ impl Cluster {
 
     /// Asks again while partitions move between brokers.
     pub fn ask<T>(&self, what: &str, question: impl Fn() -> KafkaResult<T>) -> Result<T> {
-        use RDKafkaErrorCode::{
-            CoordinatorLoadInProgress, CoordinatorNotAvailable, LeaderNotAvailable, NotCoordinator,
-            NotLeaderForPartition,
-        };
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = question();
-            let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
-            let moves = matches!(
-                code,
-                Some(
-                    CoordinatorLoadInProgress
-                        | CoordinatorNotAvailable
-                        | LeaderNotAvailable
-                        | NotCoordinator
-                        | NotLeaderForPartition
-                )
-            );
+            let moves = answer.as_ref().is_err_and(is_moving);
             if !moves || Instant::now() >= deadline {
                 return self.answered(what, answer);
             }
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Asks about groups, again while they move between brokers.
+    pub fn ask_groups<T>(
+        &self,
+        what: &str,
+        question: impl Fn(&Groups) -> KafkaResult<T>,
+    ) -> Result<T> {
+        self.groups().map_err(super::health::refused_settings)?;
+        self.ask(what, || {
+            let groups = self.groups()?;
+            let answer = question(&groups);
+            if answer.as_ref().is_err_and(is_moving) {
+                // It would go on asking the broker that the group was at.
+                let mut kept = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.take_if(|kept| Arc::ptr_eq(kept, &groups));
+            }
+            answer
+        })
+    }
+
+    fn groups(&self) -> KafkaResult<Arc<Groups>> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(groups) = &*groups {
+            return Ok(groups.clone());
+        }
+        let context = Quiet(self.health.clone());
+        let new = Arc::new(Groups::new(self.settings.observer().create_with_context(context)?));
+        *groups = Some(new.clone());
+        Ok(new)
     }
 
     /// Every topic of the application, by name.
@@ -172,7 +190,10 @@ impl Cluster {
             .collect();
         let options =
             AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
-        let admin = self.admin()?;
+        // Topics are made when an application starts: a client that is kept would wait for nothing.
+        let context = Quiet(self.health.clone());
+        let admin = AdminClient::from_config_and_context(&self.settings.probe(), context)
+            .map_err(super::health::refused_settings)?;
         let answers = block_on(admin.create_topics(&new, &options));
         for answer in self.answered("making topics", answers)? {
             let (name, code) = match answer {
@@ -220,21 +241,18 @@ impl Cluster {
             .set("max.message.bytes", size)
     }
 
-    fn admin(&self) -> Result<Arc<AdminClient<Quiet>>> {
-        let mut admin = self.admin.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(admin) = &*admin {
-            return Ok(admin.clone());
+    fn drain(&self) {
+        drain(&self.probe);
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(groups) = groups {
+            drain(groups.client());
         }
-        let context = Quiet(self.health.clone());
-        let new = AdminClient::from_config_and_context(&self.settings.probe(), context);
-        let new = Arc::new(new.map_err(super::health::refused_settings)?);
-        *admin = Some(new.clone());
-        Ok(new)
     }
 
     /// The life of the thread that finds out whether the topics of parked appends exist.
     pub fn resolve(&self, desk: &Desk) {
         while !desk.is_closed() {
+            self.drain();
             let seen = desk.parked.count();
             let Some((flight, topics)) = desk.first_parked() else {
                 desk.parked.wait(seen, Instant::now() + Duration::from_secs(1));
@@ -252,6 +270,26 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Whether the cluster refused to answer because partitions, or what is kept of groups, move between brokers.
+fn is_moving(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        CoordinatorLoadInProgress, CoordinatorNotAvailable, LeaderNotAvailable, NotCoordinator,
+        NotLeaderForPartition, UnstableOffsetCommit,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            CoordinatorLoadInProgress
+                | CoordinatorNotAvailable
+                | LeaderNotAvailable
+                | NotCoordinator
+                | NotLeaderForPartition
+                // A transaction of another program is about to move the position.
+                | UnstableOffsetCommit
+        )
+    )
 }
 
 /// Waits for one of the admin client's futures, which are completed by a thread of its own.

@@ -1,9 +1,10 @@
 //! What is wrong with the cluster: librdkafka says it over and over in its log, we once in the errors of calls.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::ClientContext;
 
@@ -56,6 +57,11 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// Takes what a client that nobody polls has to say of itself; it would pile up.
+pub(super) fn drain(client: &BaseConsumer<Quiet>) {
+    while client.poll(Duration::from_millis(1)).is_some() {}
+}
 
 /// Settings that librdkafka doesn't take.
 pub(super) fn refused_settings(error: KafkaError) -> Error {

@@ -1,69 +1,33 @@
 //! The positions of groups, asked for and set without being a member of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 
 use super::cluster::Cluster;
-use super::health::Quiet;
+use super::groups::{Committed, Groups};
 use super::progress::finished_ahead;
-use super::settings::PATIENCE;
 use crate::{GroupPosition, Offset, PartitionOffsets, Result, Start, Subscription, Topic};
 
-/// Groups whose clients are kept: making one takes longer than asking it.
-const OBSERVERS: usize = 8;
-
-/// A position and the text that Kafka keeps with it; `None` where the group has none.
-pub(super) type Committed = Option<(Offset, String)>;
 /// Where a group begins in the partitions that it had no position in.
 pub(super) type Starts = HashMap<(Topic, u32), Offset>;
 
 pub(super) struct Positions {
     cluster: Arc<Cluster>,
-    observers: Mutex<HashMap<String, Arc<BaseConsumer<Quiet>>>>,
 }
 
 impl Positions {
     pub fn new(cluster: Arc<Cluster>) -> Positions {
-        Positions { cluster, observers: Mutex::default() }
+        Positions { cluster }
     }
 
-    fn observer(&self, group_id: &str) -> Result<Arc<BaseConsumer<Quiet>>> {
-        let mut observers = self.observers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(observer) = observers.get(group_id) {
-            return Ok(observer.clone());
-        }
-        let context = Quiet(self.cluster.health.clone());
-        let config = self.cluster.settings.observer(group_id);
-        let new: BaseConsumer<Quiet> =
-            config.create_with_context(context).map_err(super::health::refused_settings)?;
-        let new = Arc::new(new);
-        if observers.len() >= OBSERVERS {
-            observers.clear();
-        }
-        observers.insert(group_id.to_owned(), new.clone());
-        Ok(new)
-    }
-
-    fn committed(&self, group_id: &str, topic: &Topic, count: u32) -> Result<Vec<Committed>> {
+    /// The positions of each group in each partition of the topic.
+    fn committed(&self, ids: &[String], topic: &Topic, count: u32) -> Result<Vec<Vec<Committed>>> {
         let name = self.cluster.settings.name(topic);
-        let mut question = TopicPartitionList::new();
-        question.add_partition_range(&name, 0, count as i32 - 1);
-        let (observer, what) = (self.observer(group_id)?, "asking for a group's position");
-        let answer =
-            self.cluster.ask(what, || observer.committed_offsets(question.clone(), PATIENCE))?;
-        (0..count)
-            .map(|partition| match answer.find_partition(&name, partition as i32) {
-                Some(found) => {
-                    found.error().map_err(|error| self.cluster.unavailable(what, &error))?;
-                    Ok(position(found.offset()).map(|at| (at, found.metadata().to_owned())))
-                }
-                None => Ok(None),
-            })
-            .collect()
+        let what = "asking for groups' positions";
+        self.cluster.ask_groups(what, |groups| groups.positions(ids, &name, count))
     }
 
     /// The extent of each partition, and every group that has a position in it.
@@ -74,14 +38,13 @@ impl Positions {
             let (first, next) = self.cluster.extent(topic, partition)?;
             partitions.push(PartitionOffsets { partition, first, next, groups: Vec::new() });
         }
-        let list = self
-            .cluster
-            .ask("listing groups", || self.cluster.probe().fetch_group_list(None, PATIENCE))?;
-        let mut ids: Vec<&str> = list.groups().iter().map(|group| group.name()).collect();
+        let mut ids = self.cluster.ask_groups("listing groups", Groups::list)?;
+        ids.retain(|id| self.cluster.settings.group(id).is_some());
         ids.sort_unstable();
-        for id in ids {
+        // While a group moves between brokers, two may tell of it.
+        ids.dedup();
+        for (id, positions) in ids.iter().zip(self.committed(&ids, topic, count)?) {
             let Some(group) = self.cluster.settings.group(id) else { continue };
-            let positions = self.committed(id, topic, count)?;
             for (partition, found) in partitions.iter_mut().zip(positions) {
                 let Some((committed, text)) = found else { continue };
                 let behind = partition.next.saturating_sub(committed.max(partition.first));
@@ -97,14 +60,12 @@ impl Positions {
     /// of its members gets the partition, and however long that takes.
     pub fn begin(&self, subscription: &Subscription) -> Result<Starts> {
         let (mut starts, mut commit) = (Starts::new(), TopicPartitionList::new());
-        let group_id = self.cluster.settings.group_id(&subscription.group);
-        let failed = |error: KafkaError| {
-            self.cluster.unavailable("setting a group's first position", &error)
-        };
+        let ids = [self.cluster.settings.group_id(&subscription.group)];
+        let what = "setting a group's first position";
         for topic in &subscription.topics {
             let count = self.cluster.partitions(topic)?;
-            let committed = self.committed(&group_id, topic, count)?;
-            for (partition, found) in (0..count).zip(committed) {
+            let committed = self.committed(&ids, topic, count)?;
+            for (partition, found) in (0..count).zip(committed.into_iter().flatten()) {
                 if found.is_some() {
                     continue;
                 }
@@ -112,19 +73,19 @@ impl Positions {
                 let at = Position::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
                 commit
                     .add_partition_offset(&self.cluster.settings.name(topic), partition as i32, at)
-                    .map_err(failed)?;
+                    .map_err(|error| self.cluster.unavailable(what, &error))?;
                 starts.insert((topic.clone(), partition), offset);
             }
         }
         if starts.is_empty() {
             return Ok(starts);
         }
-        match self.observer(&group_id)?.commit(&commit, CommitMode::Sync) {
-            Ok(()) => Ok(starts),
+        self.cluster.ask_groups(what, |groups| match groups.set(&ids[0], &commit) {
             // Others are members already: theirs is the choice, unless this member gets there first.
-            Err(error) if is_membership(&error) => Ok(starts),
-            Err(error) => Err(failed(error)),
-        }
+            Err(error) if is_membership(&error) => Ok(()),
+            set => set,
+        })?;
+        Ok(starts)
     }
 
     fn start(&self, topic: &Topic, partition: u32, start: Start) -> Result<Offset> {

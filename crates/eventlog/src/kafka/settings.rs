@@ -166,9 +166,9 @@ impl Settings {
         config
     }
 
-    /// For the positions of a group, without being a member.
-    pub fn observer(&self, group_id: &str) -> ClientConfig {
-        self.consumer(group_id)
+    /// For questions about groups. It is no member of the one that it has.
+    pub fn observer(&self) -> ClientConfig {
+        self.consumer(&self.group_id("spacer-observer"))
     }
 
     /// A member of a group. Its name makes it a static one: another of that name takes its place at once.
