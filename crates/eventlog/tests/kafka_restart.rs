@@ -99,6 +99,7 @@ fn nothing_acknowledged_is_lost_or_doubled_when_the_broker_restarts() {
         assert_eq!(firsts, all, "handled of appender {me}");
     }
     an_append_during_an_outage_is_stored_once_by_its_retry(log, &kafka);
+    no_claim_fails_after_an_append_has_found_the_broker_back(&kafka);
 }
 
 /// Appends one event after the other, each until it is acknowledged.
@@ -188,4 +189,25 @@ fn an_append_during_an_outage_is_stored_once_by_its_retry(log: &dyn EventLog, ka
     assert_eq!(log.append(late), Ok(stored));
     let all = everything(log, &orders());
     assert_eq!(all.iter().filter(|event| event.key.starts_with("late")).count(), 3);
+}
+
+/// A claim that fails is how a consumer learns of an outage: it would tell of a second one.
+fn no_claim_fails_after_an_append_has_found_the_broker_back(kafka: &Kafka) {
+    let log = kafka.log(Limits { append_timeout: Duration::from_secs(2), ..Limits::default() });
+    let member = log.join(Subscription::new("outage", &[orders()], "m")).expect("joined");
+    services("stop");
+    wait_until("a claim's failure", LONG, || {
+        let claimed = member.claim(1, Duration::from_millis(100));
+        let error = claimed.as_ref().err();
+        assert!(error.is_none_or(|error| matches!(error, Error::Unavailable { .. })), "{error:?}");
+        error.is_some()
+    });
+    services("start");
+    wait_until("the broker's return", LONG, || {
+        log.append(Append::new(vec![NewEvent::new(&orders(), "back", "1")])).is_ok()
+    });
+    let returned = Instant::now();
+    while returned.elapsed() < Duration::from_secs(3) {
+        member.claim(1, Duration::from_millis(10)).expect("claimed");
+    }
 }

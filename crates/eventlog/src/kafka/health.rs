@@ -1,5 +1,6 @@
 //! What is wrong with the cluster: librdkafka says it over and over in its log, we once in the errors of calls.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +13,14 @@ use crate::{Error, Invalid};
 
 /// The last trouble of all clients of a log, until one of them succeeds.
 #[derive(Default)]
-pub(super) struct Health(Mutex<Option<String>>);
+pub(super) struct Health {
+    reason: Mutex<Option<String>>,
+    answers: AtomicU64,
+}
 
 impl Health {
     pub fn trouble(&self, reason: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 
     /// What a client says of itself. That all brokers are down says less than why the last one is.
@@ -28,11 +32,17 @@ impl Health {
     }
 
     pub fn well(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.answers.fetch_add(1, Ordering::Relaxed);
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How often a client succeeded. What was wrong before the last time isn't any more.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     pub fn reason(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What failed, and what librdkafka last said about the cluster.

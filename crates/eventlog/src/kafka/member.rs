@@ -47,8 +47,8 @@ pub(super) struct State {
     pub holdings: BTreeMap<Place, Progress>,
     /// Why the member is out for good.
     pub fault: Option<Error>,
-    /// Whether no broker answers.
-    pub down: bool,
+    /// How often brokers had answered when librdkafka found none any more.
+    pub down: Option<u64>,
     /// The last sign of life.
     pub sign: Instant,
     /// Claims that wait; they are signs of life all the time.
@@ -69,7 +69,7 @@ impl Shared {
         let state = State {
             holdings: BTreeMap::new(),
             fault: None,
-            down: false,
+            down: None,
             sign: Instant::now(),
             claiming: 0,
             ending: false,
@@ -124,6 +124,11 @@ impl State {
             && taken < WINDOW
             // A partition can always go on with one event, or a large one would stop it for good.
             && (bytes < WINDOW_BYTES || progress.len() == 0)
+    }
+
+    /// Whether no broker has answered since librdkafka found none.
+    pub fn is_down(&self, answers: u64) -> bool {
+        self.down == Some(answers)
     }
 
     pub fn silent(&self, lease: Duration) -> bool {
@@ -242,8 +247,9 @@ impl Consumer for Member {
         let mut state = self.shared.state();
         state.claiming -= 1;
         state.sign = Instant::now();
-        let down = state.down && !self.waiter.is_interrupted();
+        let down = state.is_down(self.shared.cluster.health.answers());
         drop(state);
+        let down = down && !self.waiter.is_interrupted();
         match claimed {
             Ok(nothing) if nothing.is_empty() && down => {
                 let Shared { cluster, .. } = &*self.shared;

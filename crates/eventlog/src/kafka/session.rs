@@ -132,7 +132,9 @@ impl Session<'_> {
             } else if self.commit() {
                 next_commit = Instant::now() + COMMIT_PAUSE;
             }
-            if down && Instant::now() >= next_probe {
+            // An answer to another client may be older than its trouble.
+            let doubted = down.is_some_and(|at| at != self.shared.cluster.health.answers());
+            if doubted || down.is_some() && Instant::now() >= next_probe {
                 self.probe();
                 next_probe = Instant::now() + Duration::from_secs(1);
             }
@@ -153,10 +155,11 @@ impl Session<'_> {
                     }
                 }
                 Some(Err(error)) => {
-                    self.shared.cluster.health.complaint(&error, &error.to_string());
+                    let health = &self.shared.cluster.health;
+                    health.complaint(&error, &error.to_string());
                     let code = error.rdkafka_error_code();
                     if matches!(code, Some(RDKafkaErrorCode::AllBrokersDown)) {
-                        self.shared.state().down = true;
+                        self.shared.state().down = Some(health.answers());
                     }
                 }
                 None => {}
@@ -186,11 +189,15 @@ impl Session<'_> {
     /// Whether a broker answers again.
     fn probe(&self) {
         let name = self.shared.cluster.settings.name(&self.shared.subscription.topics[0]);
-        let probe = self.shared.cluster.probe();
-        if probe.fetch_metadata(Some(&name), Duration::from_secs(1)).is_ok() {
-            self.shared.state().down = false;
-            self.shared.cluster.health.well();
-        }
+        let cluster = &self.shared.cluster;
+        let answer = cluster.probe().fetch_metadata(Some(&name), Duration::from_secs(1));
+        self.shared.state().down = match answer {
+            Ok(_) => {
+                cluster.health.well();
+                None
+            }
+            Err(_) => Some(cluster.health.answers()),
+        };
     }
 
     fn subscribe(&mut self) {
