@@ -129,8 +129,8 @@ fn claim(
     let Some(event_log) = store.wait_until_open(stopping) else { return };
     // What isn't the store's absence is said once, not twice a second.
     let mut said: Option<Error> = None;
-    let mut failed = |error: Error| {
-        store.health.note_failure(&error);
+    let mut failed = |error: Error, began| {
+        store.health.note_failure(&error, began);
         if !error.retry() && said.as_ref() != Some(&error) {
             log(NGX_LOG_ERR, format!("consumer group \"{}\": {error}", subscription.group));
             said = Some(error);
@@ -138,11 +138,12 @@ fn claim(
         store.pause(AGAIN);
     };
     while !stopping() {
+        let began = Instant::now();
         let Some(joined) = current(member) else {
             let joined = event_log.join(subscription.clone());
             match joined {
                 Ok(joined) => set_current(member, Some(Arc::new(joined))),
-                Err(error) => failed(error),
+                Err(error) => failed(error, began),
             }
             continue;
         };
@@ -158,14 +159,15 @@ fn claim(
             Ok(deliveries) => deliver(deliveries),
             Err(error @ (Error::Replaced { .. } | Error::Closed)) => {
                 set_current(member, None);
-                failed(error);
+                failed(error, began);
             }
-            Err(error) => failed(error),
+            Err(error) => failed(error, began),
         }
         // A claim may be answered without the store, whose extent can't.
         if succeeded && store.health.is_away() && !stopping() {
             if let Some(topic) = subscription.topics.first() {
-                store.health.note(&event_log.offsets(topic));
+                let began = Instant::now();
+                store.health.note(&event_log.offsets(topic), began);
             }
         }
     }
@@ -179,9 +181,10 @@ fn settle(store: &Shared, member: &Current, queue: &mpsc::Receiver<(Claim, Outco
         loop {
             // Claims of a member that is gone are another's by now.
             let Some(joined) = current(member) else { break };
+            let began = Instant::now();
             let settled = joined.settle(&batch);
             if let Err(error) = &settled {
-                store.health.note_failure(error);
+                store.health.note_failure(error, began);
             }
             match settled {
                 Ok(_) => break,

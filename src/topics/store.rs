@@ -115,9 +115,10 @@ impl Shared {
         let mut said = None;
         while !self.is_stopping() {
             let driver = application.storage.driver();
+            let began = Instant::now();
             let opened = eventlog::open(&driver, application.limits.clone())
                 .and_then(|log| log.declare(&application.topics).map(|()| log));
-            self.health.note(&opened);
+            self.health.note(&opened, began);
             match opened {
                 Ok(log) => {
                     let mut state = self.state();
@@ -189,6 +190,7 @@ impl Store {
     pub fn append(&self, append: Append) -> impl Future<Output = Result<Vec<Stored>>> {
         let (shared, timeout) = (self.shared.clone(), self.timeout);
         async move {
+            let began = Instant::now();
             let stored = within(&shared, timeout, async {
                 let log = opened(&shared).await?;
                 let (promise, answer) = bridge::promise();
@@ -197,7 +199,7 @@ impl Store {
                 answer.await.unwrap_or(Err(Error::Closed))
             });
             let stored = stored.await;
-            shared.health.note(&stored);
+            shared.health.note(&stored, began);
             stored
         }
     }
@@ -209,6 +211,7 @@ impl Store {
     ) -> impl Future<Output = Result<T>> {
         let (shared, timeout) = (self.shared.clone(), self.timeout);
         async move {
+            let began = Instant::now();
             let result = within(&shared, timeout, async {
                 drop(opened(&shared).await?);
                 let (promise, answer) = bridge::promise();
@@ -228,7 +231,7 @@ impl Store {
                 }
             });
             let result = result.await;
-            shared.health.note(&result);
+            shared.health.note(&result, began);
             result
         }
     }
