@@ -31,8 +31,10 @@ def children(pid: int) -> list[int]:
 
 
 def is_zombie(pid: int) -> bool:
+    """Whether a process has ended. A killed one's first thread may have while others still hold its files and ports."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        return state == "Z" and len(os.listdir(f"/proc/{pid}/task")) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return True
 
