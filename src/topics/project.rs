@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use application::{Application, Storage};
+use eventlog::AppendId;
 
 /// A folder that some `spacer_project` names.
 pub struct Project {
@@ -12,6 +13,8 @@ pub struct Project {
     /// Whether files are read again when they have changed, and errors are shown.
     pub development: bool,
     pub application: Arc<Application>,
+    /// Random, and the same in all workers of this reading of the configuration, those too that the master starts later.
+    reading: AppendId,
 }
 
 impl Project {
@@ -42,7 +45,15 @@ impl Project {
             folder: folder.to_path_buf(),
             development: environment == "development",
             application: Arc::new(application),
+            reading: AppendId::random(),
         })
+    }
+
+    /// The name that a worker has in the project's consumer group. No other has it, on any machine, until the worker has
+    /// ended; the one that the master starts in its place does, and needn't wait until the group misses the old one.
+    pub fn member_name(&self, host: &str, worker: usize) -> String {
+        // The time is in its first digits.
+        format!("{host}-{}-{worker}", &self.reading.to_string()[20..])
     }
 
     /// Makes the folder of an embedded database that lies in the project, for the user that workers run as.

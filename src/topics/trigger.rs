@@ -70,8 +70,9 @@ impl Triggers {
         let application = &project.application;
         let topics: Vec<Topic> =
             application.triggers.iter().map(|trigger| trigger.topic.clone()).collect();
-        let mut subscription =
-            Subscription::new(&application.consumer_group, &topics, &member_name());
+        // SAFETY: nginx's own number, set when the worker starts; its successor's too.
+        let name = project.member_name(&host_name(), unsafe { ngx_worker });
+        let mut subscription = Subscription::new(&application.consumer_group, &topics, &name);
         subscription.concurrency = application.trigger.concurrency;
         let folder = project.folder.clone();
         let deliver = move |deliveries: Vec<Delivery>| {
@@ -306,15 +307,10 @@ fn ended(r: Request) {
     }
 }
 
-/// A name that no other worker has, on any machine.
-fn member_name() -> String {
+fn host_name() -> String {
     let mut host = [0u8; 256];
     // SAFETY: the buffer keeps a NUL at its end.
     unsafe { libc::gethostname(host.as_mut_ptr().cast(), host.len() - 1) };
     let len = host.iter().position(|&byte| byte == 0).unwrap_or(0);
-    // The time is in its first digits.
-    let random = eventlog::AppendId::random();
-    // SAFETY: nginx's own number, set when the worker starts.
-    let pid = unsafe { ngx_pid };
-    format!("{}-{pid}-{}", ngx::Text(&host[..len]), &random.to_string()[24..])
+    ngx::Text(&host[..len]).to_string()
 }
