@@ -24,7 +24,7 @@ fn members_share_partitions_as_they_come_and_go() {
     let kafka = Kafka::with_partitions(6);
     let log = kafka.log(Limits::default());
     log.declare(&[orders()]).expect("declared");
-    let (total, keys) = (2000, 40);
+    let (total, keys) = (3000, 40);
     let event = |n: usize| NewEvent::new(&orders(), format!("k{}", n % keys), n.to_string());
     for part in (0..total).collect::<Vec<_>>().chunks(500) {
         log.append(Append::new(part.iter().map(|n| event(*n)).collect())).expect("appended");
@@ -58,7 +58,8 @@ fn members_share_partitions_as_they_come_and_go() {
     thread::scope(|scope| {
         scope.spawn(|| work(0, total));
         scope.spawn(|| work(1, 200));
-        thread::sleep(Duration::from_secs(2));
+        // Most is left for it, however long it takes to get its share.
+        wait_until("the first events", LONG, || count.load(Ordering::Relaxed) >= 300);
         scope.spawn(|| work(2, total));
     });
     let handled = handled.into_inner().unwrap();

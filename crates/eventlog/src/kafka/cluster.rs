@@ -251,8 +251,12 @@ impl Cluster {
 
     /// The life of the thread that finds out whether the topics of parked appends exist.
     pub fn resolve(&self, desk: &Desk) {
+        let mut next_drain = Instant::now();
         while !desk.is_closed() {
-            self.drain();
+            if Instant::now() >= next_drain {
+                self.drain();
+                next_drain = Instant::now() + Duration::from_secs(1);
+            }
             let seen = desk.parked.count();
             let Some((flight, topics)) = desk.first_parked() else {
                 desk.parked.wait(seen, Instant::now() + Duration::from_secs(1));
