@@ -60,7 +60,7 @@ fn serve(shared: &Arc<Shared>) -> bool {
         let (commits, wanted) = mpsc::channel();
         let (client, context) = (&client, &context);
         scope.spawn(move || commit(shared, client, context, wanted));
-        Session { shared, client, context, commits, subscribed: false }.run()
+        Session { shared, client, context, commits, subscribed: false, polled: 0 }.run()
     });
     context.close();
     over
@@ -98,6 +98,8 @@ struct Session<'a> {
     context: &'a Context,
     commits: mpsc::Sender<TopicPartitionList>,
     subscribed: bool,
+    /// How often brokers had answered when it last heard librdkafka.
+    polled: u64,
 }
 
 impl Session<'_> {
@@ -143,7 +145,8 @@ impl Session<'_> {
     }
 
     /// Lets librdkafka call back, and hears what it has to say.
-    fn poll(&self) {
+    fn poll(&mut self) {
+        let polled = self.shared.cluster.health.answers();
         // A callback ends a poll, and its queue says only once that there is something in it.
         for _ in 0..4 {
             match self.client.poll(Duration::ZERO) {
@@ -159,12 +162,14 @@ impl Session<'_> {
                     health.complaint(&error, &error.to_string());
                     let code = error.rdkafka_error_code();
                     if matches!(code, Some(RDKafkaErrorCode::AllBrokersDown)) {
-                        self.shared.state().down = Some(health.answers());
+                        // It may have waited since the last time.
+                        self.shared.state().down = Some(self.polled);
                     }
                 }
                 None => {}
             }
         }
+        self.polled = polled;
     }
 
     /// Begins a commit if there is something to commit and none is under way. Answers whether it did.
@@ -190,13 +195,14 @@ impl Session<'_> {
     fn probe(&self) {
         let name = self.shared.cluster.settings.name(&self.shared.subscription.topics[0]);
         let cluster = &self.shared.cluster;
+        let before = cluster.health.answers();
         let answer = cluster.probe().fetch_metadata(Some(&name), Duration::from_secs(1));
         self.shared.state().down = match answer {
             Ok(_) => {
                 cluster.health.well();
                 None
             }
-            Err(_) => Some(cluster.health.answers()),
+            Err(_) => Some(before),
         };
     }
 
@@ -226,7 +232,7 @@ impl Session<'_> {
     }
 
     /// Waits until librdkafka has let go of the partitions, which is when it tells the group.
-    fn leave(&self) {
+    fn leave(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             self.poll();
