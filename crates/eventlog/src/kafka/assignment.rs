@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
@@ -29,6 +30,8 @@ use crate::Topic;
 
 /// How many events are taken in before claims may look at them.
 const BATCH: usize = 64;
+/// The pause before a last commit is tried again.
+const COMMIT_AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) type Client = BaseConsumer<Context>;
 
@@ -166,10 +169,14 @@ impl Context {
             }
             self.shared.wake.wait(seen, Instant::now() + LOOK_ANYWAY);
         }
-        if commit.count() > 0 {
-            if let Err(error) = client.commit(commit, CommitMode::Sync) {
+        let deadline = Instant::now() + PATIENCE;
+        while commit.count() > 0 {
+            let Err(error) = client.commit(commit, CommitMode::Sync) else { return };
+            if !is_passing(&error) || client.assignment_lost() || Instant::now() >= deadline {
                 self.shared.cluster.health.trouble(&error.to_string());
+                return;
             }
+            thread::sleep(COMMIT_AGAIN);
         }
     }
 
@@ -239,6 +246,25 @@ impl Context {
     pub fn close(&self) {
         lock(&self.queues).clear();
     }
+}
+
+/// Whether the group's coordinator takes commits again as soon as its members have joined again, or it has moved. The
+/// partitions are this member's until it has let go of them.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        CoordinatorLoadInProgress, CoordinatorNotAvailable, IllegalGeneration, NotCoordinator,
+        RebalanceInProgress,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RebalanceInProgress
+                | IllegalGeneration
+                | NotCoordinator
+                | CoordinatorNotAvailable
+                | CoordinatorLoadInProgress
+        )
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
