@@ -12,20 +12,18 @@
 //!   several partitions, each of which stores its own: readers may see some before others, and a process that dies, or a
 //!   partition that stays unreachable for `dedup_window`, leaves some of them out.
 //!
-//! Appends that come while others are on their way are gathered and handed over together (`GATHER`).
-//!
 //! An append that isn't acknowledged in `append_timeout` is answered so, while librdkafka goes on for `dedup_window`.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::ClientContext;
 
-use super::delivery::{Context, Passenger};
 use super::flight::{Answer, Flight, Retry};
 use super::health::{is_unknown, Health};
 use super::settings::Settings;
@@ -35,8 +33,6 @@ use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, To
 
 /// Ids of ended appends that are kept at least, within `dedup_window`.
 const REMEMBERED: usize = 10_000;
-/// How long an append waits at most for those on their way. Fewer, larger requests cost less; one alone doesn't wait.
-const GATHER: Duration = Duration::from_millis(20);
 
 /// What all threads of the producer share.
 pub(super) struct Desk {
@@ -57,13 +53,6 @@ struct Intake {
     deadlines: VecDeque<(Instant, Arc<Flight>)>,
     /// Events on their way.
     load: Backlog,
-    /// Those of them that librdkafka has in hand.
-    flying: usize,
-    /// Appends that wait for those in hand, and since when.
-    gathered: Vec<Parked>,
-    gathering: Option<Instant>,
-    /// Whether a thread hands over what was gathered.
-    sending: bool,
     /// Topics that exist.
     known: HashSet<Topic>,
     /// Appends to topics that may not exist, and those behind them.
@@ -74,23 +63,44 @@ struct Intake {
 /// An append, and which of its events are to be sent.
 type Parked = (Arc<Flight>, Vec<(usize, NewEvent)>);
 
-/// An event that librdkafka didn't take: its append, its place there, its size, and why.
-type Failed = (Arc<Flight>, usize, usize, Error);
+/// An event that librdkafka didn't take, its size, and why.
+type Failed = (usize, usize, Error);
 
-impl Intake {
-    fn gather(&mut self, flight: Arc<Flight>, events: Vec<(usize, NewEvent)>) {
-        self.gathering.get_or_insert_with(Instant::now);
-        self.gathered.push((flight, events));
+/// One event of a flight.
+pub(super) struct Passenger {
+    flight: Arc<Flight>,
+    index: usize,
+    topic: Topic,
+    size: usize,
+}
+
+pub(super) struct Context(Arc<Desk>);
+
+impl ClientContext for Context {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.health.complaint(&error, reason);
     }
+}
 
-    /// Whether what is gathered has waited enough.
-    fn is_due(&self) -> bool {
-        let enough = |since: Instant| self.flying == 0 || self.closed || since.elapsed() >= GATHER;
-        self.gathering.is_some_and(enough)
-    }
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Passenger>;
 
-    fn is_sending(&self) -> bool {
-        self.sending || !self.gathered.is_empty()
+    fn delivery(&self, result: &DeliveryResult<'_>, passenger: Box<Passenger>) {
+        let outcome = match result {
+            Ok(message) => match u64::try_from(message.offset()) {
+                Ok(offset) => {
+                    self.0.health.well();
+                    Ok(Stored { partition: message.partition() as u32, offset })
+                }
+                Err(_) => {
+                    Err(self.0.unavailable("the broker did not say where it stored an event"))
+                }
+            },
+            Err((error, _)) => Err(self.0.refused(&passenger.topic, error)),
+        };
+        self.0.land(&passenger.flight, passenger.index, passenger.size, outcome);
     }
 }
 
@@ -116,12 +126,12 @@ impl Desk {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn unavailable(&self, what: &str) -> Error {
+    fn unavailable(&self, what: &str) -> Error {
         self.health.unavailable(&self.settings.store, what)
     }
 
     /// What an event's failure means.
-    pub fn refused(&self, topic: &Topic, error: &KafkaError) -> Error {
+    fn refused(&self, topic: &Topic, error: &KafkaError) -> Error {
         match error.rdkafka_error_code() {
             Some(code) if is_unknown(code) => {
                 self.intake().known.remove(topic);
@@ -185,8 +195,9 @@ impl Desk {
             intake.parked.iter().any(|(_, parked)| parked.iter().any(|p| p.1.topic == event.topic))
         };
         if known && !events.iter().any(|(_, event)| behind(event)) {
-            intake.gather(flight, events);
-            self.release(intake);
+            let failed = self.send(&flight, events);
+            drop(intake);
+            self.land_all(&flight, failed);
         } else {
             intake.parked.push_back((flight, events));
             drop(intake);
@@ -194,34 +205,11 @@ impl Desk {
         }
     }
 
-    /// Hands what is gathered to librdkafka, if it is time. One thread at a time does, or appends would overtake others;
-    /// what becomes due meanwhile is its as well.
-    fn release<'a>(&'a self, mut intake: MutexGuard<'a, Intake>) {
-        while intake.is_due() && !intake.sending {
-            intake.sending = true;
-            intake.gathering = None;
-            let gathered = std::mem::take(&mut intake.gathered);
-            intake.flying += gathered.iter().map(|(_, events)| events.len()).sum::<usize>();
-            drop(intake);
-            let mut failed = Vec::new();
-            for (flight, events) in gathered {
-                failed.extend(self.send(&flight, events));
-            }
-            for (flight, index, size, error) in failed {
-                self.land(&flight, index, size, Err(error));
-            }
-            intake = self.intake();
-            intake.sending = false;
-        }
-    }
-
     /// Queues events in librdkafka. Answers those that it didn't take.
     fn send(&self, flight: &Arc<Flight>, events: Vec<(usize, NewEvent)>) -> Vec<Failed> {
         let mut failed = Vec::new();
         let Some(producer) = self.producer() else {
-            let closed =
-                |(n, event): &(usize, NewEvent)| (flight.clone(), *n, event.size(), Error::Closed);
-            return events.iter().map(closed).collect();
+            return events.iter().map(|(n, event)| (*n, event.size(), Error::Closed)).collect();
         };
         for (index, event) in events {
             let size = event.size();
@@ -248,27 +236,28 @@ impl Desk {
                     .into(),
                     _ => self.unavailable(&format!("topic {topic}: {error}")),
                 };
-                failed.push((flight.clone(), index, size, error));
+                failed.push((index, size, error));
             }
         }
         failed
     }
 
-    pub fn land(&self, flight: &Arc<Flight>, index: usize, size: usize, outcome: Result<Stored>) {
+    fn land_all(&self, flight: &Arc<Flight>, failed: Vec<Failed>) {
+        for (index, size, error) in failed {
+            self.land(flight, index, size, Err(error));
+        }
+    }
+
+    fn land(&self, flight: &Arc<Flight>, index: usize, size: usize, outcome: Result<Stored>) {
         let answer = flight.land(index, outcome);
         let mut intake = self.intake();
         intake.load.remove(Backlog { events: 1, bytes: size });
-        intake.flying -= 1;
         if answer.is_some() {
             intake.landed.push_back((Instant::now(), flight.id));
         }
-        let due = intake.is_due();
         drop(intake);
         if let Some(answer) = answer {
             answer.tell();
-        }
-        if due {
-            self.release(self.intake());
         }
     }
 
@@ -289,7 +278,6 @@ impl Desk {
                 }
             }
         }
-        self.release(self.intake());
         let (late, closed) = self.sweep();
         late.into_iter().for_each(Answer::tell);
         !closed
@@ -333,18 +321,14 @@ impl Desk {
         Some((flight.clone(), topics))
     }
 
-    /// Sends the parked append, all of whose topics exist, and those behind it of which that is known.
+    /// Sends the parked append, all of whose topics exist.
     pub fn send_parked(&self, topics: Vec<Topic>) {
         let mut intake = self.intake();
         intake.known.extend(topics);
-        while let Some((flight, events)) = intake.parked.pop_front() {
-            if !events.iter().all(|(_, event)| intake.known.contains(&event.topic)) {
-                intake.parked.push_front((flight, events));
-                break;
-            }
-            intake.gather(flight, events);
-        }
-        self.release(intake);
+        let Some((flight, events)) = intake.parked.pop_front() else { return };
+        let failed = self.send(&flight, events);
+        drop(intake);
+        self.land_all(&flight, failed);
     }
 
     /// Gives up the parked append, of which nothing was sent.
@@ -370,10 +354,6 @@ impl Desk {
     /// The life of the producer's thread. When the log is closed, it waits for what is on its way and gives up the rest.
     pub fn run(self: Arc<Desk>) {
         while self.turn() {}
-        while self.intake().is_sending() {
-            self.release(self.intake());
-            thread::sleep(Duration::from_millis(1));
-        }
         while self.first_parked().is_some() {
             self.drop_parked(Error::Closed);
         }
