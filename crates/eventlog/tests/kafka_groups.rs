@@ -158,3 +158,29 @@ fn a_group_is_asked_for_where_it_has_moved_to() {
     }
     drop(join("b").expect("joined"));
 }
+
+/// The question that was given up meanwhile must be gone when the coordinator is there again.
+#[test]
+fn a_group_whose_coordinator_was_away_is_asked_for_again() {
+    let mut config = ClientConfig::new();
+    config.set("test.mock.num.brokers", "2");
+    let owner: BaseProducer = config.create().expect("a producer");
+    let cluster = owner.client().mock_cluster().expect("a cluster");
+    cluster.create_topic("app_orders", 1, 1).expect("a topic");
+    cluster.partition_leader("app_orders", 0, Some(2)).expect("moved");
+    cluster.coordinator(MockCoordinator::Group("group".into()), 1).expect("moved");
+    let driver = Driver::Kafka {
+        brokers: vec![cluster.bootstrap_servers().split(',').nth(1).expect("two").to_owned()],
+        app_name: "app".into(),
+        properties: Vec::new(),
+    };
+    let log = eventlog::open(&driver, Limits::default()).expect("opened");
+    let join = |member| log.join(Subscription::new("group", &[orders()], member));
+    cluster.broker_down(1).expect("down");
+    let error = join("a").err().expect("an error");
+    assert!(error.retry(), "{error}");
+    cluster.broker_up(1).expect("up");
+    wait_until("the coordinator", LONG, || join("a").is_ok());
+    thread::sleep(Duration::from_secs(2));
+    assert!(join("b").is_ok());
+}

@@ -73,8 +73,8 @@ impl Cluster {
         self.ask(what, || {
             let groups = self.groups()?;
             let answer = question(&groups);
-            if answer.as_ref().is_err_and(is_moving) {
-                // It would go on asking the broker that the group was at.
+            if answer.as_ref().is_err_and(|error| is_moving(error) || is_late(error)) {
+                // It would go on asking the broker that the group was at, or has questions that nobody waits for.
                 let mut kept = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.take_if(|kept| Arc::ptr_eq(kept, &groups));
             }
@@ -274,6 +274,11 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Whether no answer came in time.
+fn is_late(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut)
 }
 
 /// Whether the cluster refused to answer because partitions, or what is kept of groups, move between brokers.

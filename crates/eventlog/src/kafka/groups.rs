@@ -1,8 +1,12 @@
 //! What librdkafka's admin API knows of consumer groups, and the binding doesn't offer: which there are, their positions,
 //! and setting those. It takes one group a request; many requests are under way at once, on one client.
 //!
-//! The client has a group itself, of which it is never a member: without one, librdkafka 2.12 dereferences a null pointer
-//! when a group's coordinator has moved. It also goes on asking the old coordinator then, so the client is to be replaced.
+//! What librdkafka 2.12 does wrong with questions to a group's coordinator, and what is done about it:
+//!
+//! * When the coordinator has moved, it dereferences a null pointer if the client has no group: it has one, of which it is
+//!   never a member. It also goes on asking the old coordinator, so the client is to be replaced then.
+//! * A question that it gives up while it looks for the coordinator is freed twice when the coordinator is there: it gives
+//!   none up. This side waits no longer than its patience, and then the client is to be replaced with all its questions.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -25,6 +29,8 @@ use crate::Offset;
 const UNDER_WAY: usize = 64;
 /// By how much librdkafka may be late to say that a request's time is over.
 const GRACE: Duration = Duration::from_secs(1);
+/// The longest time that librdkafka takes for a request's.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// A position and the text that Kafka keeps with it; `None` where the group has none.
 pub(super) type Committed = Option<(Offset, String)>;
@@ -44,7 +50,7 @@ impl Groups {
     /// Every group of the cluster.
     pub fn list(&self) -> KafkaResult<Vec<String>> {
         let operation = Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS;
-        let call = Call::new(self, operation, KafkaError::GroupListFetch)?;
+        let call = Call::new(self, operation, PATIENCE, KafkaError::GroupListFetch)?;
         // SAFETY: the client, the options and the queue live; the options are copied.
         unsafe {
             sys::rd_kafka_ListConsumerGroups(call.client(), call.options.get(), call.queue.get())
@@ -82,7 +88,7 @@ impl Groups {
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range(topic, 0, count as i32 - 1);
         let operation = Operation::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-        let call = Call::new(self, operation, KafkaError::OffsetFetch)?;
+        let call = Call::new(self, operation, LONGEST, KafkaError::OffsetFetch)?;
         call.want_stable()?;
         let mut found = HashMap::with_capacity(groups.len());
         let mut waiting = groups.iter();
@@ -125,7 +131,7 @@ impl Groups {
     /// Sets the positions of a group that has no members; the broker refuses it for another.
     pub fn set(&self, group: &str, positions: &TopicPartitionList) -> KafkaResult<()> {
         let operation = Operation::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS;
-        let call = Call::new(self, operation, KafkaError::ConsumerCommit)?;
+        let call = Call::new(self, operation, LONGEST, KafkaError::ConsumerCommit)?;
         let name = CString::new(group)?;
         // SAFETY: name and list are copied.
         let question = unsafe {
@@ -164,7 +170,7 @@ impl Groups {
     }
 }
 
-/// Requests of one kind. Those that are under way when it goes end unheard, when their time is over.
+/// Requests of one kind. Those that are under way when it goes end unheard.
 struct Call<'a> {
     groups: &'a Groups,
     queue: Owned<sys::rd_kafka_queue_t>,
@@ -176,6 +182,7 @@ impl Call<'_> {
     fn new(
         groups: &Groups,
         operation: Operation,
+        time: Duration,
         failed: fn(RDKafkaErrorCode) -> KafkaError,
     ) -> KafkaResult<Call<'_>> {
         let client = groups.0.client().native_ptr();
@@ -195,7 +202,7 @@ impl Call<'_> {
         let code = unsafe {
             sys::rd_kafka_AdminOptions_set_request_timeout(
                 options.get(),
-                milliseconds(PATIENCE),
+                milliseconds(time),
                 ptr::null_mut(),
                 0,
             )
