@@ -1,4 +1,4 @@
--- For wrk: appends so many events a request (the first argument) to a topic without a trigger, under keys of its own; a
+-- For wrk: appends so many events a request (the first argument) to a topic of its own without a trigger; a
 -- second argument is another path that gets the same requests.
 -- At the end, a line of JSON with what was answered.
 local thread_counter = 0
@@ -24,7 +24,7 @@ function init(args)
     for j = 1, batch do
       entries[j] = ('"key-%d":%s'):format((first + j) % KEYS, VALUE)
     end
-    local body = '{"topic":"load","entries":{' .. table.concat(entries, ",") .. "}}"
+    local body = '{"topic":"load-' .. batch .. '","entries":{' .. table.concat(entries, ",") .. "}}"
     requests[i] = wrk.format("POST", path, { ["Content-Type"] = "application/json" }, body)
   end
 end

@@ -98,7 +98,7 @@ def _appends(port: int, found: Outage) -> None:
         client = Client(port, timeout=30)
         began = time.monotonic()
         try:
-            body = {"topic": "load", "entries": {f"key-{number}": number}}
+            body = {"topic": "load-1", "entries": {f"key-{number}": number}}
             status = client.ask("POST", "/append", body)[0]
         except NoAnswer:
             status = "no answer"
@@ -124,7 +124,7 @@ def _wait_until_back(nginx: Nginx) -> float:
         # Another connection each time, so that it reaches any worker.
         client = Client(nginx.port)
         try:
-            status, _ = client.ask("POST", "/append", {"topic": "load", "entries": {"back": 1}})
+            status, _ = client.ask("POST", "/append", {"topic": "load-1", "entries": {"back": 1}})
         except NoAnswer:
             status = 0
         client.close()
