@@ -1,5 +1,5 @@
--- For wrk: appends so many events a request (the first argument) to a topic of its own without a trigger; a
--- second argument is another path that gets the same requests.
+-- For wrk: appends so many events a request (the first argument) under random keys, each number of them to a topic of its
+-- own, which has no trigger; a second argument is another path that gets the same requests.
 -- At the end, a line of JSON with what was answered.
 local thread_counter = 0
 local KEYS = 10000

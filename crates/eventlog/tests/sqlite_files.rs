@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eventlog::{
     Append, Driver, Error, EventLog, Invalid, Limits, NewEvent, Outcome, Read, Result, Settled,
-    Subscription, Topic,
+    Stored, Subscription, Topic,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -36,6 +36,20 @@ fn orders(log: &dyn EventLog) -> Topic {
 
 fn one(topic: &Topic) -> Append {
     Append::new(vec![NewEvent::new(topic, "a", "1")])
+}
+
+/// Submits 20 appends, and answers with what hears their outcomes.
+fn submit_20(
+    log: &dyn EventLog,
+    append: impl Fn() -> Append,
+) -> mpsc::Receiver<Result<Vec<Stored>>> {
+    let (send, outcomes) = mpsc::channel();
+    for _ in 0..20 {
+        let send = send.clone();
+        let done = Box::new(move |outcome| send.send(outcome).expect("a receiver"));
+        log.submit(append(), done);
+    }
+    outcomes
 }
 
 fn count(log: &dyn EventLog, topic: &Topic) -> usize {
@@ -176,18 +190,12 @@ fn a_full_queue_refuses_at_once_and_what_waits_is_stored() {
     let orders = orders(&*log);
     let other = Connection::open(&path).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let (send, receive) = mpsc::channel();
     // Some are with the writer already, three wait, the others are refused.
-    for _ in 0..20 {
-        let send = send.clone();
-        let done = Box::new(move |outcome| send.send(outcome).expect("a receiver"));
-        log.submit(one(&orders), done);
-    }
-    drop(send);
-    let first: Result<_> = receive.recv().expect("an answer");
+    let outcomes = submit_20(&*log, || one(&orders));
+    let first = outcomes.recv().expect("an answer");
     assert_eq!(first, Err(Error::Full { waiting: 3, limit: 3 }));
     other.execute_batch("ROLLBACK").expect("unlocked");
-    let stored = receive.iter().filter(Result::is_ok).count();
+    let stored = outcomes.iter().filter(Result::is_ok).count();
     assert!(stored >= 3, "{stored}");
     assert_eq!(count(&*log, &orders), stored);
 }
@@ -204,17 +212,11 @@ fn a_queue_is_full_of_bytes_as_well() {
     log.append(Append::new(vec![event(200)])).expect("stored");
     let other = Connection::open(&path).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
-    let (send, receive) = mpsc::channel();
-    for _ in 0..20 {
-        let send = send.clone();
-        let done = Box::new(move |outcome| send.send(outcome).expect("a receiver"));
-        log.submit(Append::new(vec![event(40)]), done);
-    }
-    drop(send);
-    let first: Result<_> = receive.recv().expect("an answer");
+    let outcomes = submit_20(&*log, || Append::new(vec![event(40)]));
+    let first = outcomes.recv().expect("an answer");
     assert_eq!(first, Err(Error::FullOfBytes { waiting: 80, limit: 100 }));
     other.execute_batch("ROLLBACK").expect("unlocked");
-    assert!(receive.iter().filter(Result::is_ok).count() >= 2);
+    assert!(outcomes.iter().filter(Result::is_ok).count() >= 2);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The driver for Kafka: a topic is a Kafka topic named `APPNAME_TOPIC`, a group one of Kafka's consumer groups.
 //!
 //! `settings` has the configuration and the names, `cluster` asks for and makes topics, `producer` appends, `reader` reads
-//! without a group and `positions` asks for groups' positions, through `groups`. `member` is a group's member for its user, `session` its
-//! thread, `assignment` the partitions that it has; `progress` has the rules of handing out. `health` knows what is wrong.
+//! without a group and `positions` asks for groups' positions, through `groups`. `member` is a group's member for its
+//! user, `session` its thread, `assignment` the partitions that it has; `progress` has the rules of handing out. `health` knows what is wrong.
 //!
 //! What Kafka's model makes different from the other drivers:
 //!
