@@ -1,10 +1,13 @@
 //! Passes nginx's features on as `cfg` flags, embeds the Lua sources, and generates the C declarations through
-//! which Lua calls the boundary functions of `src/api/`.
+//! which Lua calls the boundary functions.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::{env, io};
+
+/// Where the boundary functions are.
+const BOUNDARY: [&str; 2] = ["src/api", "src/platform/api"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
@@ -68,12 +71,13 @@ fn collect(dir: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 
 /// Writes `boundary.h`, what `ffi.cdef` is given: no preprocessor, only types that LuaJIT knows.
 fn boundary_declarations(out: &Path) {
-    println!("cargo::rerun-if-changed=src/api");
-    let mut sources: Vec<_> = fs::read_dir("src/api")
-        .expect("src/api")
-        .map(|entry| entry.expect("an entry of src/api").path())
-        .filter(|path| path.extension().is_some_and(|e| e == "rs"))
-        .collect();
+    let mut sources = Vec::new();
+    for dir in BOUNDARY {
+        println!("cargo::rerun-if-changed={dir}");
+        let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("{dir}: {error}"));
+        let files = entries.map(|entry| entry.expect("an entry of the folder").path());
+        sources.extend(files.filter(|path| path.extension().is_some_and(|e| e == "rs")));
+    }
     sources.sort();
 
     let config = cbindgen::Config {

@@ -1,20 +1,16 @@
 //! Spacer: an OpenResty-compatible Lua runtime and a function platform, as an nginx dynamic module.
 //!
-//! The folders, in the order of who calls whom: [`module`] and [`conf`] are nginx's view (tables and directives),
-//! [`vm`] the Lua state, [`sched`] the coroutines of a request and what they wait for, [`phase`] the nginx phases
-//! that run Lua, [`api`] the functions that Lua calls ([`output`] and [`capture`] do the work of the two largest), [`gateway`], [`function`] and [`topics`] the platform on top.
+//! The folders are layers, each of which uses only those before it: [`nginx`] is nginx as Rust sees it, [`lua`] the VM,
+//! [`conf`] the runtime's configuration and the table of phases, [`run`] coroutines on nginx's event loop, [`request`] what the
+//! module knows of a request, [`phase`] the handlers, [`api`] the functions that Lua calls, [`platform`] functions,
+//! gateway and topics. [`module`] joins their tables into nginx's.
 
 mod api;
-mod capture;
-mod chunked;
 mod conf;
-mod ctx;
-mod function;
-mod gateway;
+mod lua;
 mod module;
-mod ngx;
-mod output;
+mod nginx;
 mod phase;
-mod sched;
-mod topics;
-mod vm;
+mod platform;
+mod request;
+mod run;

@@ -1,7 +1,7 @@
 //! The scanner that finds the end of a `{ Lua }` block. Included as source: the module itself is a library that
 //! only nginx can load.
 
-#[path = "../src/conf/scan.rs"]
+#[path = "../src/lua/scan.rs"]
 mod scan;
 
 use scan::{Scanner, Unclosed};

@@ -7,10 +7,11 @@ use nginx_sys::*;
 
 use super::request_body::body_chain;
 use super::{arg, error, spacer_str, with_request_in, OK, RAISE};
-use crate::conf::code::Code;
-use crate::ctx::Ctx;
-use crate::ngx;
-use crate::phase::{filter, Phase};
+use crate::conf::phase::Phase;
+use crate::lua::code::Code;
+use crate::nginx;
+use crate::phase::filter;
+use crate::request::ctx::Ctx;
 
 const FILTER: u32 = Phase::BodyFilter as u32;
 
@@ -47,11 +48,11 @@ pub unsafe fn run(ctx: &mut Ctx, code: &Code, chain: *mut ngx_chain_t) -> ngx_in
             Ok(rc) | Err(rc) => rc,
         };
         let out = std::mem::replace(&mut ctx.body_filter.chain, ptr::null_mut());
-        if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
-            return ngx::ERROR;
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+            return nginx::ERROR;
         }
         if out.is_null() {
-            return ngx::OK;
+            return nginx::OK;
         }
         filter::pass_body(r, out)
     }
@@ -83,7 +84,7 @@ unsafe fn in_memory<'a>(buffer: &ngx_buf_t) -> &'a [u8] {
         return &[];
     }
     // SAFETY: a buffer in memory has its bytes from `pos` to `last`.
-    unsafe { ngx::raw_bytes(buffer.pos, buffer.last.offset_from(buffer.pos) as usize) }
+    unsafe { nginx::raw_bytes(buffer.pos, buffer.last.offset_from(buffer.pos) as usize) }
 }
 
 /// `ngx.arg[1]`.

@@ -5,9 +5,10 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{arg, error, headers_out, with_request_in, AGAIN, HANDLERS, OK, RAISE};
-use crate::ctx::{Ctx, End};
-use crate::ngx::{self, log_debug, log_error};
-use crate::phase::{is_abort, Phase};
+use crate::conf::phase::Phase;
+use crate::nginx::{self, log_debug, log_error};
+use crate::phase::is_abort;
+use crate::request::ctx::{Ctx, End};
 
 /// Leaves the request's end for the scheduler; Lua yields and is never resumed. A phase that can't yield goes on, or
 /// raises.
@@ -25,7 +26,7 @@ fn refuse_with_subrequests(ctx: &Ctx) -> Option<c_int> {
 pub extern "C" fn spacer_exit(status: c_int) -> c_int {
     with_request_in(HANDLERS | Phase::HeaderFilter as u32, |ctx| {
         let mut status = status as ngx_int_t;
-        if status == ngx::AGAIN || status == ngx::DONE {
+        if status == nginx::AGAIN || status == nginx::DONE {
             return error(
                 RAISE,
                 format_args!("bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE"),
@@ -90,11 +91,11 @@ pub extern "C" fn spacer_exec(
             };
             let more = arg(args, args_len);
             if !more.is_empty() {
-                let old = ngx::bytes(query);
+                let old = nginx::bytes(query);
                 let joined = if old.is_empty() {
-                    ngx::pool_str((*ctx.r).pool, more)
+                    nginx::pool_str((*ctx.r).pool, more)
                 } else {
-                    ngx::pool_concat((*ctx.r).pool, &[old, b"&", more])
+                    nginx::pool_concat((*ctx.r).pool, &[old, b"&", more])
                 };
                 match joined {
                     Some(joined) => query = joined,
@@ -107,7 +108,7 @@ pub extern "C" fn spacer_exec(
                     format_args!("attempt to call ngx.exec after sending out response headers"),
                 );
             }
-            log_debug!(ctx.r, "lua exec \"{}?{}\"", ngx::text(uri), ngx::text(query));
+            log_debug!(ctx.r, "lua exec \"{}?{}\"", nginx::text(uri), nginx::text(query));
             end(ctx, End::Exec { uri, args: query })
         }
     })
@@ -117,10 +118,10 @@ pub extern "C" fn spacer_exec(
 unsafe fn split_uri(ctx: &Ctx, text: &[u8]) -> Result<(ngx_str_t, ngx_str_t), c_int> {
     // SAFETY: the request is live.
     unsafe {
-        let Some(mut uri) = ngx::pool_str((*ctx.r).pool, text) else {
+        let Some(mut uri) = nginx::pool_str((*ctx.r).pool, text) else {
             return Err(error(RAISE, format_args!("no memory")));
         };
-        let mut args = ngx::NULL_STR;
+        let mut args = nginx::NULL_STR;
         if text[0] == b'@' {
             // A named location has no arguments.
             if let Some(at) = text.iter().position(|&byte| byte == b'?') {
@@ -129,7 +130,7 @@ unsafe fn split_uri(ctx: &Ctx, text: &[u8]) -> Result<(ngx_str_t, ngx_str_t), c_
             }
         } else {
             let mut flags = NGX_HTTP_LOG_UNSAFE as ngx_uint_t;
-            if ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut args, &mut flags) != ngx::OK {
+            if ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut args, &mut flags) != nginx::OK {
                 return Err(error(RAISE, format_args!("unsafe uri")));
             }
         }
@@ -166,7 +167,7 @@ pub extern "C" fn spacer_redirect(uri: *const u8, len: usize, status: c_int) -> 
                 return error(RAISE, format_args!("no memory"));
             }
             (*ctx.r).headers_out.status = status as ngx_uint_t;
-            log_debug!(ctx.r, "lua redirect to \"{}\" with code {status}", ngx::Text(uri));
+            log_debug!(ctx.r, "lua redirect to \"{}\" with code {status}", nginx::Text(uri));
         }
         end(ctx, End::Exit(status as ngx_int_t))
     })
@@ -202,13 +203,13 @@ pub extern "C" fn spacer_req_set_uri(
                 if !super::current().phase.is_in(Phase::Rewrite as u32) {
                     return super::disabled();
                 }
-                log_debug!(ctx.r, "lua set uri jump to \"{}\"", ngx::Text(uri));
+                log_debug!(ctx.r, "lua set uri jump to \"{}\"", nginx::Text(uri));
                 if let Some(refused) = refuse_with_subrequests(ctx) {
                     return refused;
                 }
             }
             let r = ctx.r;
-            let Some(copy) = ngx::pool_str((*r).pool, uri) else {
+            let Some(copy) = nginx::pool_str((*r).pool, uri) else {
                 return error(RAISE, format_args!("no memory"));
             };
             (*r).uri = copy;

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{arg, scratch, spacer_str, NONE, OK};
-use crate::ngx;
+use crate::nginx;
 
 /// What is escaped where.
 #[derive(Clone, Copy, PartialEq)]
@@ -275,7 +275,7 @@ pub extern "C" fn spacer_cookie_time(seconds: i64, out: &mut spacer_str) {
 pub extern "C" fn spacer_parse_http_time(data: *const u8, len: usize, seconds: &mut i64) -> c_int {
     // SAFETY: Lua's string.
     let time = unsafe { ngx_parse_http_time(data.cast_mut(), len) };
-    if time == ngx::ERROR as time_t {
+    if time == nginx::ERROR as time_t {
         return NONE;
     }
     *seconds = time;

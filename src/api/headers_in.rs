@@ -8,7 +8,7 @@ use nginx_sys::*;
 use super::encoding::{escape, Escape};
 use super::headers_out::spacer_header;
 use super::{arg, error, spacer_str, with_request, OK, RAISE};
-use crate::ngx::{self, Request};
+use crate::nginx::{self, Request};
 
 /// How many request headers there are.
 #[no_mangle]
@@ -16,7 +16,7 @@ pub extern "C" fn spacer_req_count_headers() -> c_int {
     with_request(|ctx| {
         // SAFETY: the request is live.
         unsafe {
-            ngx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers)
+            nginx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers)
                 .map(|p| p.len())
                 .sum::<usize>() as c_int
         }
@@ -34,7 +34,7 @@ pub extern "C" fn spacer_req_get_headers(
         // SAFETY: Lua's array of `max` elements, and a live request; nginx keeps each name in lower case too.
         unsafe {
             let mut n = 0;
-            for header in ngx::list_items::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers) {
+            for header in nginx::list_items::<ngx_table_elt_t>(&mut (*ctx.r).headers_in.headers) {
                 if n == max {
                     break;
                 }
@@ -45,7 +45,7 @@ pub extern "C" fn spacer_req_get_headers(
                     header.lowcase_key
                 };
                 entry.name.len = header.key.len;
-                entry.value.set(ngx::bytes(header.value));
+                entry.value.set(nginx::bytes(header.value));
                 n += 1;
             }
             n as c_int
@@ -104,10 +104,10 @@ pub unsafe fn set(r: Request, name: &[u8], value: Option<&[u8]>, append: bool) -
         };
         // Later versions of nginx have more fields.
         let mut element: ngx_table_elt_t = std::mem::zeroed();
-        element.hash = ngx::hash_key(&lower);
-        element.key = ngx::pool_str(pool, &name)?;
-        element.value = ngx::pool_str(pool, &escape(value, Escape::HeaderValue))?;
-        element.lowcase_key = ngx::pool_str(pool, &lower)?.data;
+        element.hash = nginx::hash_key(&lower);
+        element.key = nginx::pool_str(pool, &name)?;
+        element.value = nginx::pool_str(pool, &escape(value, Escape::HeaderValue))?;
+        element.lowcase_key = nginx::pool_str(pool, &lower)?.data;
         let header: *mut ngx_table_elt_t = ngx_list_push(&mut (*r).headers_in.headers).cast();
         if header.is_null() {
             return None;
@@ -126,7 +126,7 @@ fn known_header(lower: &[u8]) -> Option<&'static ngx_http_header_t> {
     unsafe {
         let mut entry = ptr::addr_of!(ngx_http_headers_in).cast::<ngx_http_header_t>();
         while (*entry).name.len > 0 {
-            if ngx::bytes((*entry).name).eq_ignore_ascii_case(lower) {
+            if nginx::bytes((*entry).name).eq_ignore_ascii_case(lower) {
                 return Some(&*entry);
             }
             entry = entry.add(1);
@@ -156,7 +156,7 @@ unsafe fn forget(r: Request, known: Option<&ngx_http_header_t>, lower: &[u8]) {
         match lower {
             b"content-length" => headers.content_length_n = -1,
             b"connection" => headers.set_connection_type(0),
-            b"host" => headers.server = ngx::str_of(b""),
+            b"host" => headers.server = nginx::str_of(b""),
             b"keep-alive" => headers.keep_alive_n = -1,
             b"user-agent" => {
                 headers.set_msie(0);
@@ -196,7 +196,7 @@ unsafe fn note(r: Request, known: &ngx_http_header_t, lower: &[u8], header: *mut
                 headers.keep_alive_n = ngx_atotm(value.data, value.len);
             }
             b"connection" => {
-                let value = ngx::bytes((*header).value).to_ascii_lowercase();
+                let value = nginx::bytes((*header).value).to_ascii_lowercase();
                 let has = |word: &[u8]| value.windows(word.len()).any(|window| window == word);
                 if has(b"close") {
                     headers.set_connection_type(NGX_HTTP_CONNECTION_CLOSE);
@@ -214,12 +214,12 @@ unsafe fn note(r: Request, known: &ngx_http_header_t, lower: &[u8], header: *mut
 unsafe fn server_name(r: Request, value: ngx_str_t) -> ngx_str_t {
     // SAFETY: the caller's request is live, and the value is its header's.
     unsafe {
-        let host = ngx::bytes(value).to_ascii_lowercase();
+        let host = nginx::bytes(value).to_ascii_lowercase();
         let end = match host.iter().rposition(|&byte| byte == b':') {
             Some(at) if !host[at..].contains(&b']') => at,
             _ => host.len(),
         };
-        ngx::pool_str((*r).pool, &host[..end]).unwrap_or(value)
+        nginx::pool_str((*r).pool, &host[..end]).unwrap_or(value)
     }
 }
 
@@ -228,10 +228,10 @@ unsafe fn forget_host_variable(r: Request) {
     // SAFETY: the caller's request has its configuration, and a value for each indexed variable.
     unsafe {
         let core: &ngx_http_core_main_conf_t =
-            ngx::module_conf((*r).main_conf, &*ptr::addr_of!(ngx_http_core_module));
+            nginx::module_conf((*r).main_conf, &*ptr::addr_of!(ngx_http_core_module));
         let indexed = core.variables.as_slice::<ngx_http_variable_t>();
         if let Some(index) =
-            indexed.iter().position(|variable| ngx::bytes(variable.name) == b"host")
+            indexed.iter().position(|variable| nginx::bytes(variable.name) == b"host")
         {
             let value = &mut *(*r).variables.add(index);
             value.set_valid(0);
@@ -261,7 +261,7 @@ unsafe fn remove(r: Request, lower: &[u8]) {
             let mut i = 0;
             while i < (*part).nelts {
                 let elements = (*part).elts.cast::<ngx_table_elt_t>();
-                if !ngx::bytes((*elements.add(i)).key).eq_ignore_ascii_case(lower) {
+                if !nginx::bytes((*elements.add(i)).key).eq_ignore_ascii_case(lower) {
                     i += 1;
                     continue;
                 }
@@ -275,7 +275,7 @@ unsafe fn remove(r: Request, lower: &[u8]) {
                         (*list).nalloc -= 1;
                     }
                 } else {
-                    let rest: *mut ngx_list_part_t = ngx::pool_new((*r).pool);
+                    let rest: *mut ngx_list_part_t = nginx::pool_new((*r).pool);
                     if rest.is_null() {
                         return;
                     }

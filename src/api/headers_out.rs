@@ -8,8 +8,8 @@ use nginx_sys::*;
 use super::encoding::{escape, Escape};
 use super::{arg, error, spacer_str, with_request, NONE, OK, RAISE};
 use crate::conf;
-use crate::ctx::Ctx;
-use crate::ngx::{self, log_error, Request};
+use crate::nginx::{self, log_error, Request};
+use crate::request::ctx::Ctx;
 
 /// A header as Lua reads it.
 #[allow(non_camel_case_types)]
@@ -77,7 +77,7 @@ pub extern "C" fn spacer_set_status(status: c_int) -> c_int {
             }
             if status == 101 {
                 // A switch of protocols has neither length nor chunks.
-                (*r).headers_out.status_line = ngx::str_of(b"101 Switching Protocols");
+                (*r).headers_out.status_line = nginx::str_of(b"101 Switching Protocols");
             } else {
                 (*r).headers_out.status_line.len = 0;
             }
@@ -125,17 +125,17 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
     unsafe {
         let r = ctx.r;
         let pool = (*r).pool;
-        let name = ngx::pool_str(pool, &escape(name, Escape::HeaderName))?;
+        let name = nginx::pool_str(pool, &escape(name, Escape::HeaderName))?;
         if conf::loc_conf(r).transform_underscores != 0 {
             dash(name);
         }
         let value = match value {
-            Some(value) => Some(ngx::pool_str(pool, &escape(value, Escape::HeaderValue))?),
+            Some(value) => Some(nginx::pool_str(pool, &escape(value, Escape::HeaderValue))?),
             None => None,
         };
-        let lowcase = ngx::pool_str(pool, ngx::bytes(name))?;
-        ngx::bytes_mut(lowcase).make_ascii_lowercase();
-        let lower = ngx::bytes(lowcase);
+        let lowcase = nginx::pool_str(pool, nginx::bytes(name))?;
+        nginx::bytes_mut(lowcase).make_ascii_lowercase();
+        let lower = nginx::bytes(lowcase);
         ctx.headers_set = true;
         if lower == b"content-type" {
             ctx.mime_set = true;
@@ -144,13 +144,13 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
         let empty = value.is_none_or(|value| value.len == 0);
         match lower {
             b"content-type" => {
-                let value = value.unwrap_or(ngx::str_of(b""));
-                let text = ngx::bytes(value);
+                let value = value.unwrap_or(nginx::str_of(b""));
+                let text = nginx::bytes(value);
                 out.content_type_len = text.iter().position(|&b| b == b';').unwrap_or(text.len());
                 out.content_type = value;
-                out.content_type_hash = ngx::hash_key(lower);
+                out.content_type_hash = nginx::hash_key(lower);
                 out.content_type_lowcase = ptr::null_mut();
-                out.charset = ngx::str_of(b"");
+                out.charset = nginx::str_of(b"");
                 remove(r, lower);
                 return Some(());
             }
@@ -162,7 +162,7 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
                     return Some(());
                 }
                 let value = value?;
-                let length: off_t = std::str::from_utf8(ngx::bytes(value)).ok()?.parse().ok()?;
+                let length: off_t = std::str::from_utf8(nginx::bytes(value)).ok()?.parse().ok()?;
                 if length < 0 {
                     return None;
                 }
@@ -183,7 +183,7 @@ pub unsafe fn set(ctx: &mut Ctx, name: &[u8], value: Option<&[u8]>, append: bool
                 if !empty {
                     let header = push(r, name, lowcase, value?)?;
                     // nginx makes a `Location` that it knows of absolute; a path is left as Lua wrote it.
-                    if ngx::bytes((*header).value).first() != Some(&b'/') {
+                    if nginx::bytes((*header).value).first() != Some(&b'/') {
                         out.location = header;
                     }
                 }
@@ -244,8 +244,8 @@ fn single<'a>(
 unsafe fn remove(r: Request, lower: &[u8]) {
     // SAFETY: the caller's request is live.
     unsafe {
-        for header in ngx::list_items::<ngx_table_elt_t>(&mut (*r).headers_out.headers) {
-            if header.hash != 0 && ngx::bytes(header.key).eq_ignore_ascii_case(lower) {
+        for header in nginx::list_items::<ngx_table_elt_t>(&mut (*r).headers_out.headers) {
+            if header.hash != 0 && nginx::bytes(header.key).eq_ignore_ascii_case(lower) {
                 header.hash = 0;
                 header.value.len = 0;
             }
@@ -266,7 +266,7 @@ unsafe fn push(
             return None;
         }
         let mut element: ngx_table_elt_t = std::mem::zeroed();
-        element.hash = ngx::hash_key(ngx::bytes(lowcase)).max(1);
+        element.hash = nginx::hash_key(nginx::bytes(lowcase)).max(1);
         element.key = name;
         element.value = value;
         element.lowcase_key = lowcase.data;
@@ -278,7 +278,7 @@ unsafe fn push(
 /// Makes underscores dashes.
 unsafe fn dash(name: ngx_str_t) {
     // SAFETY: the caller's string is its own.
-    unsafe { ngx::bytes_mut(name) }
+    unsafe { nginx::bytes_mut(name) }
         .iter_mut()
         .filter(|byte| **byte == b'_')
         .for_each(|byte| *byte = b'-');
@@ -333,7 +333,7 @@ unsafe fn link(r: Request, lower: &[u8], header: *mut ngx_table_elt_t) -> Option
     unsafe {
         let array = linked(&mut (*r).headers_out, lower);
         if array.elts.is_null()
-            && ngx_array_init(array, (*r).pool, 2, size_of::<*mut ngx_table_elt_t>()) != ngx::OK
+            && ngx_array_init(array, (*r).pool, 2, size_of::<*mut ngx_table_elt_t>()) != nginx::OK
         {
             return None;
         }
@@ -357,14 +357,14 @@ unsafe fn ngx_array_init(
     // SAFETY: the caller's pool is live.
     let elts = unsafe { ngx_palloc(pool, n * size) };
     if elts.is_null() {
-        return ngx::ERROR;
+        return nginx::ERROR;
     }
     array.nelts = 0;
     array.size = size;
     array.nalloc = n;
     array.pool = pool;
     array.elts = elts;
-    ngx::OK
+    nginx::OK
 }
 
 /// The values of a response header, into `values`; returns how many there are, at most `max`.
@@ -389,7 +389,7 @@ pub extern "C" fn spacer_get_header(
                 if out.content_type.len == 0 {
                     return NONE;
                 }
-                (*values).set(ngx::bytes(out.content_type));
+                (*values).set(nginx::bytes(out.content_type));
                 return 1;
             }
             if lower == b"transfer-encoding" && (*r).chunked() != 0 {
@@ -417,12 +417,12 @@ pub extern "C" fn spacer_get_header(
                 return 1;
             }
             let mut n = 0;
-            for header in ngx::list_items::<ngx_table_elt_t>(&mut out.headers) {
+            for header in nginx::list_items::<ngx_table_elt_t>(&mut out.headers) {
                 if n < max
                     && header.hash != 0
-                    && ngx::bytes(header.key).eq_ignore_ascii_case(&lower)
+                    && nginx::bytes(header.key).eq_ignore_ascii_case(&lower)
                 {
-                    (*values.add(n)).set(ngx::bytes(header.value));
+                    (*values.add(n)).set(nginx::bytes(header.value));
                     n += 1;
                 }
             }
@@ -430,7 +430,7 @@ pub extern "C" fn spacer_get_header(
                 if let Some(location) =
                     out.location.as_ref().filter(|location| location.value.len > 0)
                 {
-                    (*values).set(ngx::bytes(location.value));
+                    (*values).set(nginx::bytes(location.value));
                     return 1;
                 }
             }
@@ -445,7 +445,7 @@ pub extern "C" fn spacer_count_headers() -> c_int {
     with_request(|ctx| {
         // SAFETY: the request is live.
         unsafe {
-            let n: usize = ngx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_out.headers)
+            let n: usize = nginx::list_parts::<ngx_table_elt_t>(&mut (*ctx.r).headers_out.headers)
                 .map(|part| part.len())
                 .sum();
             // Content-Type, Content-Length, Connection and Transfer-Encoding aren't in the list.
@@ -466,7 +466,7 @@ pub extern "C" fn spacer_get_headers(headers: *mut spacer_header, max: usize, ra
             let out = &mut (*r).headers_out;
             let text = super::scratch();
             let names: usize =
-                ngx::list_items::<ngx_table_elt_t>(&mut out.headers).map(|h| h.key.len).sum();
+                nginx::list_items::<ngx_table_elt_t>(&mut out.headers).map(|h| h.key.len).sum();
             text.reserve(names + 32);
             let mut n = 0;
             let mut add = |name: &[u8], value: &[u8]| {
@@ -477,7 +477,7 @@ pub extern "C" fn spacer_get_headers(headers: *mut spacer_header, max: usize, ra
                 }
             };
             if out.content_type.len > 0 {
-                add(b"content-type", ngx::bytes(out.content_type));
+                add(b"content-type", nginx::bytes(out.content_type));
             }
             if out.content_length.is_null() && out.content_length_n >= 0 {
                 let at = text.len();
@@ -497,19 +497,19 @@ pub extern "C" fn spacer_get_headers(headers: *mut spacer_header, max: usize, ra
             if (*r).chunked() != 0 {
                 add(b"transfer-encoding", b"chunked");
             }
-            for header in ngx::list_items::<ngx_table_elt_t>(&mut out.headers) {
+            for header in nginx::list_items::<ngx_table_elt_t>(&mut out.headers) {
                 if header.hash == 0 {
                     continue;
                 }
-                let name = ngx::bytes(header.key);
+                let name = nginx::bytes(header.key);
                 if raw {
-                    add(name, ngx::bytes(header.value));
+                    add(name, nginx::bytes(header.value));
                 } else {
                     let at = text.len();
                     text.extend(name.iter().map(u8::to_ascii_lowercase));
                     add(
-                        ngx::raw_bytes(text.as_ptr().add(at), name.len()),
-                        ngx::bytes(header.value),
+                        nginx::raw_bytes(text.as_ptr().add(at), name.len()),
+                        nginx::bytes(header.value),
                     );
                 }
             }

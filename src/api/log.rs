@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{arg, current};
-use crate::ngx;
+use crate::nginx;
 
 fn log() -> *mut ngx_log_t {
     // SAFETY: the current request is alive; the cycle always is.
@@ -27,7 +27,7 @@ pub extern "C" fn spacer_logs(level: c_int) -> bool {
 #[no_mangle]
 pub extern "C" fn spacer_log(level: c_int, data: *const u8, len: usize) {
     // SAFETY: the log is live; Lua's string.
-    unsafe { ngx::log_parts(level as u32, log(), &[b"[lua] ", arg(data, len)]) }
+    unsafe { nginx::log_parts(level as u32, log(), &[b"[lua] ", arg(data, len)]) }
 }
 
 /// A line at `debug_http`, for what the public interface logs there.
@@ -36,7 +36,7 @@ pub extern "C" fn spacer_debug(data: *const u8, len: usize) {
     // SAFETY: the current request is alive; Lua's string.
     unsafe {
         if let Some(ctx) = current().ctx.as_ref() {
-            ngx::log_debug!(ctx.r, "{}", ngx::Text(arg(data, len)));
+            nginx::log_debug!(ctx.r, "{}", nginx::Text(arg(data, len)));
         }
     }
 }
@@ -45,5 +45,5 @@ pub extern "C" fn spacer_debug(data: *const u8, len: usize) {
 #[no_mangle]
 pub extern "C" fn spacer_log_plain(level: c_int, data: *const u8, len: usize) {
     // SAFETY: the log is live; Lua's string.
-    unsafe { ngx::log_parts(level as u32, log(), &[arg(data, len)]) }
+    unsafe { nginx::log_parts(level as u32, log(), &[arg(data, len)]) }
 }

@@ -7,19 +7,14 @@
 pub mod body_filter;
 pub mod control;
 pub mod encoding;
-pub mod event;
 pub mod headers_in;
 pub mod headers_out;
 pub mod log;
 pub mod output;
-pub mod platform;
 pub mod request;
 pub mod request_body;
 pub mod subrequest;
 pub mod time;
-pub mod topics;
-pub mod topics_post;
-pub mod topics_read;
 pub mod var;
 pub mod worker;
 
@@ -27,9 +22,10 @@ use std::ffi::c_int;
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use crate::ctx::{Ctx, Worker};
-use crate::phase::Phase;
-use crate::sched::{Current, Thread, Wait, CURRENT};
+use crate::conf::phase::{Phase, HANDLERS};
+use crate::nginx::cell::Worker;
+use crate::request::ctx::Ctx;
+use crate::run::{Current, Thread, Wait, CURRENT};
 
 /// Done.
 pub const OK: c_int = 0;
@@ -138,9 +134,6 @@ pub fn disabled() -> c_int {
     error(RAISE, format_args!("API disabled in the context of {}", current().phase.directive()))
 }
 
-/// The phases whose code may wait and make a response.
-pub const HANDLERS: u32 = Phase::Rewrite as u32 | Phase::Access as u32 | Phase::Content as u32;
-
 /// Leaves a future in the current coroutine's slot and says *again*.
 pub fn wait(future: Wait) -> c_int {
     // SAFETY: the current thread is alive while its Lua runs.
@@ -168,5 +161,5 @@ pub unsafe fn thread<'a>() -> Option<&'a mut Thread> {
 /// Lua passes a pointer to `len` bytes that are anchored for the call.
 pub unsafe fn arg<'a>(data: *const u8, len: usize) -> &'a [u8] {
     // SAFETY: the caller's promise.
-    unsafe { crate::ngx::raw_bytes(data, len) }
+    unsafe { crate::nginx::raw_bytes(data, len) }
 }

@@ -1,5 +1,5 @@
 //! `ngx.print`, `ngx.say`, `ngx.flush`, `ngx.eof`, `ngx.send_headers`. What they print is staged and sent by
-//! [`crate::output`]: directly, unless a Lua filter would run, which must not happen under a Lua frame.
+//! [`crate::request::output`]: directly, unless a Lua filter would run, which must not happen under a Lua frame.
 
 use std::ffi::c_int;
 use std::io::Write as _;
@@ -9,9 +9,9 @@ use nginx_sys::*;
 
 use super::{arg, error, wait, with_request_in, AGAIN, FAIL, HANDLERS, OK};
 use crate::conf;
-use crate::ctx::Ctx;
-use crate::ngx::{self, log_debug};
-use crate::output::{
+use crate::nginx::{self, log_debug};
+use crate::request::ctx::Ctx;
+use crate::request::output::{
     core_loc_conf, finish, hand_over, is_flushed, pass_on, send_header, transmit_header, STAGE_MAX,
 };
 
@@ -37,18 +37,11 @@ fn filter_error() -> c_int {
     error(FAIL, format_args!("nginx output filter error"))
 }
 
-/// Whether nginx's output filters would run Lua for this request.
-unsafe fn runs_lua_filters(ctx: &Ctx) -> bool {
-    // SAFETY: the request is live.
-    let conf = unsafe { conf::loc_conf(ctx.r) };
-    !conf.header_filter.is_null() || !conf.body_filter.is_null()
-}
-
 /// Does `operation` at once, or, where it would run Lua filters, outside Lua.
 fn perform(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
     // SAFETY: the request is live now, and when its thread's future is polled.
     unsafe {
-        if !runs_lua_filters(ctx) {
+        if !conf::loc_conf(ctx.r).has_filters() {
             return operation(ctx);
         }
     }
@@ -80,7 +73,7 @@ fn commit(ctx: &mut Ctx) -> c_int {
         // SAFETY: as in `perform`.
         unsafe {
             let rc = send_header(ctx);
-            if rc == ngx::ERROR || rc > ngx::OK {
+            if rc == nginx::ERROR || rc > nginx::OK {
                 ctx.output.failed = true;
                 // A header filter may have sent another response instead.
                 ctx.output.stage.clear();
@@ -97,7 +90,7 @@ fn commit(ctx: &mut Ctx) -> c_int {
             if ctx.output.buffering {
                 log_debug!(ctx.r, "lua buffering output bufs for the HTTP 1.0 request");
             }
-            if ctx.output.stage.len() >= STAGE_MAX && hand_over(ctx) == ngx::ERROR {
+            if ctx.output.stage.len() >= STAGE_MAX && hand_over(ctx) == nginx::ERROR {
                 return filter_error();
             }
             OK
@@ -202,7 +195,7 @@ pub extern "C" fn spacer_send_headers() -> c_int {
         perform(ctx, |ctx| {
             // SAFETY: as in `perform`.
             let rc = unsafe { send_header(ctx) };
-            if rc == ngx::ERROR || rc > ngx::OK {
+            if rc == nginx::ERROR || rc > nginx::OK {
                 return filter_error();
             }
             OK
@@ -221,7 +214,7 @@ pub extern "C" fn spacer_eof() -> c_int {
         perform(ctx, |ctx| {
             // SAFETY: as in `perform`.
             let rc = unsafe { finish(ctx) };
-            if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+            if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
                 return filter_error();
             }
             OK
@@ -267,7 +260,7 @@ pub extern "C" fn spacer_flush(wait_for_client: bool) -> c_int {
 
 unsafe fn flush_now(ctx: &mut Ctx) -> c_int {
     // SAFETY: as in `perform`.
-    if unsafe { pass_on(ctx, true) } == ngx::ERROR {
+    if unsafe { pass_on(ctx, true) } == nginx::ERROR {
         return filter_error();
     }
     OK
@@ -310,7 +303,7 @@ fn wait_flushed(ctx: &mut Ctx, mut first: bool) -> c_int {
             if (*event).delayed() == 0 {
                 ngx_add_timer(event, core.send_timeout);
             }
-            if ngx_handle_write_event(event, core.send_lowat) != ngx::OK {
+            if ngx_handle_write_event(event, core.send_lowat) != nginx::OK {
                 return Poll::Ready(error(FAIL, format_args!("connection broken")));
             }
         }

@@ -5,13 +5,13 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{arg, error, spacer_str, with_context, with_request, OK, RAISE};
-use crate::ngx;
+use crate::nginx;
 
 #[no_mangle]
 pub extern "C" fn spacer_req_method(out: &mut spacer_str) -> c_int {
     with_request(|ctx| {
         // SAFETY: the request is live.
-        out.set(unsafe { ngx::bytes((*ctx.r).method_name) });
+        out.set(unsafe { nginx::bytes((*ctx.r).method_name) });
         OK
     })
 }
@@ -46,7 +46,7 @@ pub extern "C" fn spacer_req_set_method(method: c_int) -> c_int {
         // SAFETY: the request is live, the name static; nginx reads one byte past it, the space after a method.
         Some(name) => unsafe {
             (*ctx.r).method = method as ngx_uint_t;
-            match ngx::pool_concat((*ctx.r).pool, &[name, b" "]) {
+            match nginx::pool_concat((*ctx.r).pool, &[name, b" "]) {
                 Some(copy) => {
                     (*ctx.r).method_name = ngx_str_t { len: name.len(), data: copy.data };
                     OK
@@ -63,7 +63,7 @@ pub extern "C" fn spacer_req_set_method(method: c_int) -> c_int {
 pub extern "C" fn spacer_req_args(out: &mut spacer_str) -> c_int {
     with_request(|ctx| {
         // SAFETY: the request is live.
-        out.set(unsafe { ngx::bytes((*ctx.r).args) });
+        out.set(unsafe { nginx::bytes((*ctx.r).args) });
         OK
     })
 }
@@ -73,7 +73,7 @@ pub extern "C" fn spacer_req_set_args(data: *const u8, len: usize) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's string, copied into the pool of a live request.
         unsafe {
-            match ngx::pool_str((*ctx.r).pool, arg(data, len)) {
+            match nginx::pool_str((*ctx.r).pool, arg(data, len)) {
                 Some(copy) => {
                     (*ctx.r).args = copy;
                     (*ctx.r).set_valid_unparsed_uri(0);

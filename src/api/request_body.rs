@@ -12,9 +12,9 @@ use super::{
     arg, error, headers_in, scratch, spacer_str, wait, with_request, with_request_in, HANDLERS,
     NONE, OK, RAISE,
 };
-use crate::ctx::{self, Ctx, End};
-use crate::module;
-use crate::ngx::{self, log_debug, Request};
+use crate::nginx::own;
+use crate::nginx::{self, log_debug, Request};
+use crate::request::ctx::{self, Ctx, End};
 
 /// A body being put together by `init_body`, `append_body`, `finish_body`.
 pub struct BodyBuilder {
@@ -57,7 +57,7 @@ pub extern "C" fn spacer_req_read_body() -> c_int {
                     started = true;
                     ctx.body = BodyRead::default();
                     let rc = start_reading(ctx.r);
-                    if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+                    if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
                         log_debug!(
                             ctx.r,
                             "http read client request body returned error code {rc}, exitting now"
@@ -91,7 +91,7 @@ unsafe extern "C" fn body_read(r: Request) {
     // SAFETY: nginx calls this with the live request whose body it has read, and one reason more to keep it.
     unsafe {
         log_debug!(r, "lua req body post read, c:{}", (*(*r).main).count());
-        ngx::release(r);
+        nginx::release(r);
         let Some(ctx) = ctx::get(r) else { return };
         ctx.body.done = true;
         if let Some(waker) = ctx.body.waker.take() {
@@ -105,7 +105,7 @@ pub extern "C" fn spacer_req_discard_body() -> c_int {
     with_request_in(HANDLERS, |ctx| {
         // SAFETY: the request is live.
         let rc = unsafe { ngx_http_discard_request_body(ctx.r) };
-        if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return error(RAISE, format_args!("failed to discard request body"));
         }
         OK
@@ -124,7 +124,7 @@ pub extern "C" fn spacer_req_body_data(max: usize, out: &mut spacer_str) -> c_in
             }
             let bytes = |link: *mut ngx_chain_t| {
                 let buffer = &*(*link).buf;
-                ngx::raw_bytes(buffer.pos, buffer.last.offset_from(buffer.pos) as usize)
+                nginx::raw_bytes(buffer.pos, buffer.last.offset_from(buffer.pos) as usize)
             };
             if (*body.bufs).next.is_null() {
                 out.set(bytes(body.bufs));
@@ -153,7 +153,7 @@ pub extern "C" fn spacer_req_body_file(out: &mut spacer_str) -> c_int {
         unsafe {
             match (*ctx.r).request_body.as_ref().and_then(|body| body.temp_file.as_ref()) {
                 Some(file) => {
-                    out.set(ngx::bytes(file.file.name));
+                    out.set(nginx::bytes(file.file.name));
                     OK
                 }
                 None => NONE,
@@ -272,8 +272,8 @@ unsafe fn replace(r: Request, data: &[u8]) -> Option<()> {
 pub unsafe fn body_chain(pool: *mut ngx_pool_t, data: &[u8]) -> Option<*mut ngx_chain_t> {
     // SAFETY: the caller's promise.
     unsafe {
-        let copy = ngx::pool_str(pool, data)?;
-        let buffer: *mut ngx_buf_t = ngx::pool_new(pool);
+        let copy = nginx::pool_str(pool, data)?;
+        let buffer: *mut ngx_buf_t = nginx::pool_new(pool);
         let link = ngx_alloc_chain_link(pool);
         if buffer.is_null() || link.is_null() {
             return None;
@@ -282,7 +282,7 @@ pub unsafe fn body_chain(pool: *mut ngx_pool_t, data: &[u8]) -> Option<*mut ngx_
         (*buffer).pos = copy.data;
         (*buffer).last = copy.data.add(copy.len);
         (*buffer).end = (*buffer).last;
-        (*buffer).tag = module::tag();
+        (*buffer).tag = own::tag();
         (*buffer).set_temporary(1);
         (*link).buf = buffer;
         (*link).next = ptr::null_mut();
@@ -341,23 +341,23 @@ unsafe fn body_from_file(r: Request, name: &[u8], clean: bool) -> Result<off_t, 
     // SAFETY: the caller's request has a body; everything is in its pool, which closes the file.
     unsafe {
         let pool = (*r).pool;
-        let name = ngx::pool_str(pool, name).ok_or_else(no_memory)?;
+        let name = nginx::pool_str(pool, name).ok_or_else(no_memory)?;
         let fd = libc::open(name.data.cast(), libc::O_RDONLY | libc::O_CLOEXEC);
         if fd == -1 {
             let cause = std::io::Error::last_os_error();
-            ngx::log_error!(
+            nginx::log_error!(
                 NGX_LOG_ERR,
                 (*(*r).connection).log,
                 "open() \"{}\" failed ({cause})",
-                ngx::text(name)
+                nginx::text(name)
             );
-            return Err(error(RAISE, format_args!("open() \"{}\" failed", ngx::text(name))));
+            return Err(error(RAISE, format_args!("open() \"{}\" failed", nginx::text(name))));
         }
         let mut info: libc::stat = std::mem::zeroed();
         let length = if libc::fstat(fd, &mut info) == 0 { info.st_size } else { 0 };
         let cleanup = ngx_pool_cleanup_add(pool, size_of::<ngx_pool_cleanup_file_t>());
-        let file: *mut ngx_temp_file_t = ngx::pool_new(pool);
-        let buffer: *mut ngx_buf_t = ngx::pool_new(pool);
+        let file: *mut ngx_temp_file_t = nginx::pool_new(pool);
+        let buffer: *mut ngx_buf_t = nginx::pool_new(pool);
         let link = ngx_alloc_chain_link(pool);
         if cleanup.is_null() || file.is_null() || buffer.is_null() || link.is_null() {
             libc::close(fd);
@@ -379,7 +379,7 @@ unsafe fn body_from_file(r: Request, name: &[u8], clean: bool) -> Result<off_t, 
         (*buffer).file_pos = 0;
         (*buffer).file_last = length;
         (*buffer).set_in_file((length > 0) as _);
-        (*buffer).tag = module::tag();
+        (*buffer).tag = own::tag();
         (*link).buf = buffer;
         (*link).next = ptr::null_mut();
         let body = &mut *(*r).request_body;
@@ -401,7 +401,7 @@ pub extern "C" fn spacer_req_init_body(limit: f64) -> c_int {
                 return refused;
             }
             let core: &ngx_http_core_loc_conf_t =
-                ngx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module));
+                nginx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module));
             let limit = if limit < 0.0 { core.client_body_buffer_size } else { limit as usize };
             drop_file(r);
             (*(*r).request_body).bufs = ptr::null_mut();
@@ -451,12 +451,12 @@ unsafe fn spill(r: Request, builder: &mut BodyBuilder) -> Result<(), c_int> {
     // SAFETY: the caller's request is live; nginx makes and removes the file.
     unsafe {
         if builder.file.is_null() {
-            let file: *mut ngx_temp_file_t = ngx::pool_new((*r).pool);
+            let file: *mut ngx_temp_file_t = nginx::pool_new((*r).pool);
             if file.is_null() {
                 return Err(failed());
             }
             let core: &ngx_http_core_loc_conf_t =
-                ngx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module));
+                nginx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module));
             (*file).file.fd = -1;
             (*file).file.log = (*(*r).connection).log;
             (*file).path = core.client_body_temp_path;
@@ -471,7 +471,7 @@ unsafe fn spill(r: Request, builder: &mut BodyBuilder) -> Result<(), c_int> {
         let link = body_chain((*r).pool, &builder.data).ok_or_else(failed)?;
         builder.data.clear();
         let written = ngx_write_chain_to_temp_file(builder.file, link);
-        if written == ngx::ERROR {
+        if written == nginx::ERROR {
             return Err(failed());
         }
         (*builder.file).offset += written as off_t;
@@ -497,7 +497,7 @@ pub extern "C" fn spacer_req_finish_body() -> c_int {
                 }
             }
             let length = (*builder.file).offset;
-            let buffer: *mut ngx_buf_t = ngx::pool_new((*r).pool);
+            let buffer: *mut ngx_buf_t = nginx::pool_new((*r).pool);
             let link = ngx_alloc_chain_link((*r).pool);
             if buffer.is_null() || link.is_null() {
                 return error(RAISE, format_args!("no memory"));

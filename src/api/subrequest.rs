@@ -1,4 +1,4 @@
-//! `ngx.location.capture` and `capture_multi`: a batch of subrequests is described, run, and read ([`crate::capture`]).
+//! `ngx.location.capture` and `capture_multi`: a batch of subrequests is described, run, and read ([`crate::request::capture`]).
 
 use std::cell::RefCell;
 use std::ffi::c_int;
@@ -13,8 +13,8 @@ use super::request::method_name;
 use super::{
     arg, error, spacer_str, wait, with_request, with_request_in, HANDLERS, NONE, OK, RAISE,
 };
-use crate::capture::{issue, Batch, Response, Wanted};
-use crate::ngx::{self, log_debug, log_error};
+use crate::nginx::{self, log_debug, log_error};
+use crate::request::capture::{issue, Batch, Response, Wanted};
 
 #[no_mangle]
 pub extern "C" fn spacer_capture_begin() -> c_int {
@@ -60,23 +60,23 @@ pub extern "C" fn spacer_capture_add(
                 log_error!(NGX_LOG_ERR, ctx.log(), "unsupported HTTP method: {method}");
                 return error(RAISE, format_args!("failed to adjust the subrequest: -1"));
             }
-            let Some(mut uri) = ngx::pool_str(pool, text) else { return no_memory() };
-            let mut query = ngx::NULL_STR;
+            let Some(mut uri) = nginx::pool_str(pool, text) else { return no_memory() };
+            let mut query = nginx::NULL_STR;
             let mut flags = 0;
             if uri.len == 0
-                || ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut query, &mut flags) != ngx::OK
+                || ngx_http_parse_unsafe_uri(ctx.r, &mut uri, &mut query, &mut flags) != nginx::OK
             {
                 return error(
                     RAISE,
-                    format_args!("unsafe uri in argument #1: {}", ngx::Text(text)),
+                    format_args!("unsafe uri in argument #1: {}", nginx::Text(text)),
                 );
             }
             let more = arg(args, args_len);
             if !more.is_empty() {
                 let joined = if query.len == 0 {
-                    ngx::pool_str(pool, more)
+                    nginx::pool_str(pool, more)
                 } else {
-                    ngx::pool_concat(pool, &[ngx::bytes(query), b"&", more])
+                    nginx::pool_concat(pool, &[nginx::bytes(query), b"&", more])
                 };
                 let Some(joined) = joined else { return no_memory() };
                 query = joined;
@@ -128,7 +128,7 @@ pub extern "C" fn spacer_capture_run() -> c_int {
             log_debug!(
                 ctx.r,
                 "lua location capture, uri:\"{}\" c:{}",
-                ngx::text((*ctx.r).uri),
+                nginx::text((*ctx.r).uri),
                 (*(*ctx.r).main).count()
             );
             for wanted in &wanted {
@@ -196,7 +196,7 @@ pub extern "C" fn spacer_capture_count_headers(index: usize) -> c_int {
     with_response(index, |response| {
         // SAFETY: the subrequest is as alive as its parent.
         let n: usize = unsafe {
-            ngx::list_parts::<ngx_table_elt_t>(&mut (*response.request).headers_out.headers)
+            nginx::list_parts::<ngx_table_elt_t>(&mut (*response.request).headers_out.headers)
                 .map(|p| p.len())
                 .sum()
         };
@@ -226,14 +226,14 @@ pub extern "C" fn spacer_capture_headers(
                 }
             };
             let mut has_location = false;
-            for header in ngx::list_items::<ngx_table_elt_t>(&mut out.headers) {
+            for header in nginx::list_items::<ngx_table_elt_t>(&mut out.headers) {
                 if header.hash != 0 {
-                    has_location |= ngx::bytes(header.key).eq_ignore_ascii_case(b"location");
-                    add(ngx::bytes(header.key), ngx::bytes(header.value));
+                    has_location |= nginx::bytes(header.key).eq_ignore_ascii_case(b"location");
+                    add(nginx::bytes(header.key), nginx::bytes(header.value));
                 }
             }
             if out.content_type.len > 0 {
-                add(b"Content-Type", ngx::bytes(out.content_type));
+                add(b"Content-Type", nginx::bytes(out.content_type));
             }
             if out.content_length.is_null() && out.content_length_n >= 0 {
                 let at = text.len();
@@ -243,7 +243,7 @@ pub extern "C" fn spacer_capture_headers(
             if let Some(location) =
                 out.location.as_ref().filter(|l| l.value.len > 0 && !has_location)
             {
-                add(b"Location", ngx::bytes(location.value));
+                add(b"Location", nginx::bytes(location.value));
             }
             let dated = matches!(
                 out.status as u32,

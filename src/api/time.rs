@@ -5,20 +5,20 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{scratch, spacer_str, wait, with_request_in, HANDLERS};
-use crate::ngx::{self, log_debug, Request};
-use crate::phase::Phase;
-use crate::sched::wait::{next_turn, sleep};
+use crate::conf::phase::Phase;
+use crate::nginx::{self, log_debug, Request};
+use crate::run::wait::{next_turn, sleep};
 
 /// Seconds since the epoch, with milliseconds.
 #[no_mangle]
 pub extern "C" fn spacer_now() -> f64 {
-    let (seconds, msec) = ngx::cached_time();
+    let (seconds, msec) = nginx::cached_time();
     seconds as f64 + msec as f64 / 1000.0
 }
 
 #[no_mangle]
 pub extern "C" fn spacer_time() -> i64 {
-    ngx::cached_time().0
+    nginx::cached_time().0
 }
 
 #[no_mangle]
@@ -32,7 +32,7 @@ pub extern "C" fn spacer_update_time() {
 pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut spacer_str) {
     // SAFETY: nginx fills the structure; the result is read before the next call.
     unsafe {
-        let now = ngx::cached_time().0;
+        let now = nginx::cached_time().0;
         let offset = if utc { 0 } else { (*ngx_cached_time).gmtoff * 60 };
         let mut tm: ngx_tm_t = std::mem::zeroed();
         ngx_gmtime(now + offset as time_t, &mut tm);
@@ -79,8 +79,8 @@ pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
                 log_debug!(
                     r,
                     "lua sleep timer expired: \"{}?{}\"",
-                    ngx::text((*r).uri),
-                    ngx::text((*r).args)
+                    nginx::text((*r).uri),
+                    nginx::text((*r).args)
                 )
             };
             status

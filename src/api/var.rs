@@ -6,8 +6,8 @@ use std::ffi::{c_int, c_void};
 use nginx_sys::*;
 
 use super::{arg, error, spacer_str, with_request, NONE, OK, RAISE};
-use crate::ctx::Worker;
-use crate::ngx::{self, Request};
+use crate::nginx::cell::Worker;
+use crate::nginx::{self, Request};
 
 /// A variable's name, in lower case, and what it was last found to be.
 struct Name {
@@ -49,7 +49,7 @@ pub extern "C" fn spacer_var_handle(name: *const u8, len: usize) -> c_int {
             return NONE;
         }
         let handle = names.len() as c_int;
-        let hash = ngx::hash_key(&name);
+        let hash = nginx::hash_key(&name);
         let conf = std::ptr::null();
         names.push(Name { text: name.clone(), hash, conf, found: Found::ByName });
         handles.insert(name, handle);
@@ -86,7 +86,7 @@ impl Name {
                 }
                 Found::Computed(Some(handler), data) => {
                     let mut value: ngx_http_variable_value_t = std::mem::zeroed();
-                    if handler(r, &mut value, data) != ngx::OK {
+                    if handler(r, &mut value, data) != nginx::OK {
                         return NONE;
                     }
                     give(Some(&value), out)
@@ -101,7 +101,7 @@ unsafe fn find(r: Request, name: &[u8], hash: ngx_uint_t) -> Found {
     // SAFETY: the caller's request has its configuration, whose hash holds variables.
     let found = unsafe {
         let core: &mut ngx_http_core_main_conf_t =
-            ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+            nginx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
         ngx_hash_find(&mut core.variables_hash, hash, name.as_ptr().cast_mut(), name.len())
             .cast::<ngx_http_variable_t>()
             .as_ref()
@@ -121,9 +121,9 @@ unsafe fn indexed(r: Request, name: &[u8]) -> Option<ngx_uint_t> {
     // SAFETY: the caller's request has its configuration.
     unsafe {
         let core: &ngx_http_core_main_conf_t =
-            ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+            nginx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
         core.variables.as_slice::<ngx_http_variable_t>().iter().position(|variable| {
-            ngx::bytes(variable.name) == name && variable.get_handler.is_some()
+            nginx::bytes(variable.name) == name && variable.get_handler.is_some()
         })
     }
 }
@@ -154,7 +154,7 @@ pub extern "C" fn spacer_var_get_by_name(
         // SAFETY: Lua's string; the request is live.
         unsafe {
             let name = arg(name, len).to_ascii_lowercase();
-            read(ctx.r, &name, ngx::hash_key(&name), out)
+            read(ctx.r, &name, nginx::hash_key(&name), out)
         }
     })
 }
@@ -175,14 +175,14 @@ pub extern "C" fn spacer_var_capture(index: c_int, out: &mut spacer_str) -> c_in
             if from < 0 || to < from {
                 return NONE;
             }
-            out.set(ngx::raw_bytes(r.captures_data.add(from as usize), (to - from) as usize));
+            out.set(nginx::raw_bytes(r.captures_data.add(from as usize), (to - from) as usize));
             OK
         }
     })
 }
 
 unsafe fn read(r: Request, name: &[u8], hash: ngx_uint_t, out: &mut spacer_str) -> c_int {
-    let mut name = ngx::str_of(name);
+    let mut name = nginx::str_of(name);
     // SAFETY: the caller's request is live.
     unsafe { give(ngx_http_get_variable(r, &mut name, hash).as_ref(), out) }
 }
@@ -203,14 +203,14 @@ pub extern "C" fn spacer_var_set(
             match assign(ctx.r, name, value) {
                 Ok(()) => OK,
                 Err(Refused::NotChangeable) => {
-                    error(RAISE, format_args!("variable \"{}\" not changeable", ngx::Text(name)))
+                    error(RAISE, format_args!("variable \"{}\" not changeable", nginx::Text(name)))
                 }
                 Err(Refused::NotAssignable) => error(
                     RAISE,
-                    format_args!("variable \"{}\" cannot be assigned a value", ngx::Text(name)),
+                    format_args!("variable \"{}\" cannot be assigned a value", nginx::Text(name)),
                 ),
                 Err(Refused::Undefined) => {
-                    let name = ngx::Text(name);
+                    let name = nginx::Text(name);
                     error(
                         RAISE,
                         format_args!(
@@ -242,10 +242,10 @@ pub unsafe fn assign(r: Request, name: &[u8], value: Option<&[u8]>) -> Result<()
     unsafe {
         let lower = name.to_ascii_lowercase();
         let core: &mut ngx_http_core_main_conf_t =
-            ngx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+            nginx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
         let found = ngx_hash_find(
             &mut core.variables_hash,
-            ngx::hash_key(&lower),
+            nginx::hash_key(&lower),
             lower.as_ptr().cast_mut(),
             lower.len(),
         )
@@ -257,7 +257,7 @@ pub unsafe fn assign(r: Request, name: &[u8], value: Option<&[u8]>) -> Result<()
         let mut new: ngx_http_variable_value_t = std::mem::zeroed();
         match value {
             Some(value) => {
-                let copy = ngx::pool_str((*r).pool, value).ok_or(Refused::NoMemory)?;
+                let copy = nginx::pool_str((*r).pool, value).ok_or(Refused::NoMemory)?;
                 new.set_valid(1);
                 new.data = copy.data;
                 new.set_len(copy.len as _);
@@ -265,7 +265,7 @@ pub unsafe fn assign(r: Request, name: &[u8], value: Option<&[u8]>) -> Result<()
             None => new.set_not_found(1),
         }
         if let Some(set) = variable.set_handler {
-            let value: *mut ngx_http_variable_value_t = ngx::pool_new((*r).pool);
+            let value: *mut ngx_http_variable_value_t = nginx::pool_new((*r).pool);
             if value.is_null() {
                 return Err(Refused::NoMemory);
             }

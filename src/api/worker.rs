@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::{current, spacer_str};
-use crate::ngx;
+use crate::nginx;
 
 #[no_mangle]
 pub extern "C" fn spacer_phase(out: &mut spacer_str) {
@@ -56,7 +56,7 @@ pub extern "C" fn spacer_worker_exiting() -> bool {
 #[no_mangle]
 pub extern "C" fn spacer_prefix(out: &mut spacer_str) {
     // SAFETY: the cycle's prefix lives as long as it.
-    out.set(unsafe { ngx::bytes((*ngx_cycle).prefix) });
+    out.set(unsafe { nginx::bytes((*ngx_cycle).prefix) });
 }
 
 #[no_mangle]

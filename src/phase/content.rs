@@ -1,47 +1,68 @@
-//! The content phase: `content_by_lua*` and the function platform's locations.
+//! The content phase: `content_by_lua*`, and whatever else answers with Lua.
 
 use nginx_sys::*;
 
-use super::{guard, settle, start, Phase};
+use super::{settle, start};
 use crate::conf;
-use crate::ctx::{self, Ctx};
-use crate::ngx::{self, log_debug, Request};
-use crate::output;
-use crate::sched::Outcome;
+use crate::conf::phase::Phase;
+use crate::nginx::guard;
+use crate::nginx::{self, log_debug, Request};
+use crate::request::ctx::{self, Ctx};
+use crate::request::output;
+use crate::run::Outcome;
 
 pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        let log = (*(*r).connection).log;
-        guard(log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
+        serve(r, |ctx| match conf::loc_conf(ctx.r).code(Phase::Content) {
+            Some(code) => start(ctx, Phase::Content, code),
+            None => Err(nginx::DECLINED),
+        })
+    }
+}
+
+/// Answers a request with what `start` runs.
+///
+/// # Safety
+/// The request is live and in its content phase.
+pub unsafe fn serve(
+    r: Request,
+    start: impl FnOnce(&mut Ctx) -> Result<Outcome, ngx_int_t>,
+) -> ngx_int_t {
+    // SAFETY: the caller's promise.
+    unsafe {
+        guard((*(*r).connection).log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
             log_debug!(
                 r,
                 "lua content handler, uri:\"{}\" c:{}",
-                ngx::text((*r).uri),
+                nginx::text((*r).uri),
                 (*(*r).main).count()
             );
             let Some(ctx) = ctx::get_or_create_unkept(r) else {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
             };
-            begin(ctx)
+            begin(ctx, start)
         })
     }
 }
 
 /// Reads the body first where that is asked for, then runs the code.
-unsafe fn begin(ctx: &mut Ctx) -> ngx_int_t {
+unsafe fn begin(
+    ctx: &mut Ctx,
+    start: impl FnOnce(&mut Ctx) -> Result<Outcome, ngx_int_t>,
+) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
         let conf = conf::loc_conf(r);
-        if conf.need_request_body != 0 && conf.endpoint.is_null() && !ctx.body_read {
+        if conf.need_request_body != 0 && conf.code(Phase::Content).is_some() && !ctx.body_read {
             ctx::keep(ctx);
             return match super::rewrite::read_body_first(ctx, body_read) {
                 Some(rc) => rc,
-                None => run(ctx),
+                None => run(ctx, start),
             };
         }
-        run(ctx)
+        run(ctx, start)
     }
 }
 
@@ -52,36 +73,31 @@ unsafe extern "C" fn body_read(r: Request) {
         ctx.body_read = true;
         if ctx.waiting_body {
             ctx.waiting_body = false;
-            let rc = run(ctx);
+            let rc = run(ctx, |ctx| match conf::loc_conf(ctx.r).code(Phase::Content) {
+                Some(code) => start(ctx, Phase::Content, code),
+                None => Err(nginx::DECLINED),
+            });
             ngx_http_finalize_request(r, rc);
         } else {
-            ngx::release(r);
+            nginx::release(r);
         }
     }
 }
 
-unsafe fn run(ctx: &mut Ctx) -> ngx_int_t {
+unsafe fn run(
+    ctx: &mut Ctx,
+    start: impl FnOnce(&mut Ctx) -> Result<Outcome, ngx_int_t>,
+) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
-        let r = ctx.r;
-        let conf = conf::loc_conf(r);
-        (*r).read_event_handler = Some(ngx_http_block_reading);
-        let outcome = if !conf.endpoint.is_null() {
-            crate::function::start(ctx)
-        } else if let Some(code) = conf.content.as_ref() {
-            start(ctx, Phase::Content, code)
-        } else {
-            ctx::keep(ctx);
-            return ngx::DECLINED;
-        };
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
+        (*ctx.r).read_event_handler = Some(ngx_http_block_reading);
+        match start(ctx) {
+            Ok(outcome) => conclude(ctx, outcome),
             Err(status) => {
                 ctx::keep(ctx);
-                return status;
+                status
             }
-        };
-        conclude(ctx, outcome)
+        }
     }
 }
 
@@ -97,14 +113,14 @@ unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
             ctx::release_if_done(ctx);
             return match last {
                 Ok(last) => output::send_last(r, last),
-                Err(rc) if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == ngx::ERROR => rc,
-                Err(_) => ngx::OK,
+                Err(rc) if rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t || rc == nginx::ERROR => rc,
+                Err(_) => nginx::OK,
             };
         }
         ctx::keep(ctx);
         let Some(rc) = settle(ctx, outcome) else {
-            ngx::hold(r);
-            return ngx::DONE;
+            nginx::hold(r);
+            return nginx::DONE;
         };
         rc
     }

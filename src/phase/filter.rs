@@ -4,16 +4,17 @@
 use mlua::ffi as lua;
 use nginx_sys::*;
 
-use super::{guard, Phase};
 use crate::api::body_filter;
-use crate::capture;
 use crate::conf;
-use crate::conf::code::Code;
-use crate::ctx::{self, Ctx, Worker};
-use crate::function::error_page;
-use crate::ngx::{self, Request};
-use crate::sched::{self, Current};
-use crate::vm::string_at;
+use crate::conf::phase::Phase;
+use crate::lua::code::Code;
+use crate::lua::string_at;
+use crate::nginx::cell::Worker;
+use crate::nginx::guard;
+use crate::nginx::{self, own, Request};
+use crate::request::capture;
+use crate::request::ctx::{self, Ctx};
+use crate::run::{self, Current};
 
 static NEXT_HEADER: Worker<ngx_http_output_header_filter_pt> = Worker::new(None);
 static NEXT_BODY: Worker<ngx_http_output_body_filter_pt> = Worker::new(None);
@@ -34,41 +35,40 @@ pub unsafe fn install() {
 
 pub unsafe fn next_header(r: Request) -> ngx_int_t {
     // SAFETY: set by `install`.
-    unsafe { (*NEXT_HEADER.get()).map_or(ngx::OK, |next| next(r)) }
+    unsafe { (*NEXT_HEADER.get()).map_or(nginx::OK, |next| next(r)) }
 }
 
 pub unsafe fn next_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: set by `install`.
-    unsafe { (*NEXT_BODY.get()).map_or(ngx::OK, |next| next(r, chain)) }
+    unsafe { (*NEXT_BODY.get()).map_or(nginx::OK, |next| next(r, chain)) }
 }
 
 unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
         let log = (*(*r).connection).log;
-        error_page::header(r);
         let conf = conf::loc_conf(r);
-        if !conf.body_filter.is_null() {
+        if conf.code(Phase::BodyFilter).is_some() {
             (*r).set_filter_need_in_memory(1);
         }
-        if let Some(code) = conf.header_filter.as_ref() {
-            let rc = guard(log, ngx::ERROR, || {
-                let Some(ctx) = ctx::get_or_create(r) else { return ngx::ERROR };
+        if let Some(code) = conf.code(Phase::HeaderFilter) {
+            let rc = guard(log, nginx::ERROR, || {
+                let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
                 let before = ctx.exit_status;
                 match run_code(ctx, Phase::HeaderFilter, code) {
                     Err(rc) => rc,
                     Ok(_) => match ctx.exit_status {
                         Some(status) if ctx.exit_status != before => finalize(r, status),
-                        _ => ngx::OK,
+                        _ => nginx::OK,
                     },
                 }
             });
-            if rc != ngx::OK {
-                return if rc == ngx::DECLINED { ngx::OK } else { rc };
+            if rc != nginx::OK {
+                return if rc == nginx::DECLINED { nginx::OK } else { rc };
             }
         }
         if capture::capture_header(r) {
-            return ngx::OK;
+            return nginx::OK;
         }
         next_header(r)
     }
@@ -76,13 +76,13 @@ unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
 
 /// `ngx.exit` in a header filter: another response takes the place of the one whose header was being made.
 unsafe fn finalize(r: Request, status: ngx_int_t) -> ngx_int_t {
-    if status == ngx::ERROR {
-        return ngx::ERROR;
+    if status == nginx::ERROR {
+        return nginx::ERROR;
     }
     // SAFETY: the caller's request is live.
-    match unsafe { ngx_http_filter_finalize_request(r, crate::module::module_ptr(), status) } {
-        rc @ (ngx::ERROR | ngx::AGAIN) => rc,
-        _ => ngx::DECLINED,
+    match unsafe { ngx_http_filter_finalize_request(r, own::module_ptr(), status) } {
+        rc @ (nginx::ERROR | nginx::AGAIN) => rc,
+        _ => nginx::DECLINED,
     }
 }
 
@@ -90,16 +90,12 @@ unsafe extern "C" fn body_filter(r: Request, chain: *mut ngx_chain_t) -> ngx_int
     // SAFETY: nginx calls this with a live request.
     unsafe {
         let conf = conf::loc_conf(r);
-        let chain = match ctx::get(r) {
-            Some(ctx) => error_page::body(ctx, chain),
-            None => chain,
-        };
-        match conf.body_filter.as_ref() {
+        match conf.code(Phase::BodyFilter) {
             Some(code) if (*r).header_only() == 0 => {
                 let log = (*(*r).connection).log;
-                guard(log, ngx::ERROR, || match ctx::get_or_create(r) {
+                guard(log, nginx::ERROR, || match ctx::get_or_create(r) {
                     Some(ctx) => body_filter::run(ctx, code, chain),
-                    None => ngx::ERROR,
+                    None => nginx::ERROR,
                 })
             }
             _ => pass_body(r, chain),
@@ -123,29 +119,29 @@ pub unsafe fn run_code(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<ngx_i
         let cached = conf::loc_conf(ctx.r).code_cache != 0;
         let base = lua::lua_gettop(l);
         if lua::lua_checkstack(l, 8) == 0 {
-            return Err(ngx::ERROR);
+            return Err(nginx::ERROR);
         }
         lua::lua_pushcfunction(l, super::init::add_traceback);
         if let Err(error) = vm.push_code(l, code, Some(ctx.r), cached) {
-            ngx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
+            nginx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
             lua::lua_settop(l, base);
-            return Err(ngx::ERROR);
+            return Err(nginx::ERROR);
         }
         let outer = std::mem::replace(&mut ctx.phase, phase);
-        let busy = sched::Busy::enter();
+        let busy = run::Busy::enter();
         let current = Current { ctx, thread: std::ptr::null_mut(), phase };
-        let status = sched::enter(current, || lua::lua_pcall(l, 0, 1, base + 1));
+        let status = run::enter(current, || lua::lua_pcall(l, 0, 1, base + 1));
         drop(busy);
         ctx.phase = outer;
         let result = if status == lua::LUA_OK {
             Ok(lua::lua_tointeger(l, -1) as ngx_int_t)
         } else {
-            ngx::log_parts(
+            nginx::log_parts(
                 NGX_LOG_ERR,
                 ctx.log(),
                 &[b"failed to run ", phase.directive().as_bytes(), b": ", string_at(l, -1)],
             );
-            Err(ngx::ERROR)
+            Err(nginx::ERROR)
         };
         lua::lua_settop(l, base);
         result

@@ -5,11 +5,12 @@ use std::ffi::c_int;
 use mlua::ffi as lua;
 use nginx_sys::*;
 
-use super::Phase;
-use crate::conf::code::Code;
-use crate::ngx;
-use crate::sched::{self, traceback, Current};
-use crate::vm::{string_at, Vm};
+use crate::conf::phase::Phase;
+use crate::lua::code::Code;
+use crate::lua::traceback;
+use crate::lua::{string_at, Vm};
+use crate::nginx;
+use crate::run::{self, Current};
 
 /// Runs the code on the VM's main state. The error text, if any, is what nginx's log should show.
 pub unsafe fn run(vm: &mut Vm, phase: Phase, code: &Code) -> Result<(), Vec<u8>> {
@@ -23,7 +24,7 @@ pub unsafe fn run(vm: &mut Vm, phase: Phase, code: &Code) -> Result<(), Vec<u8>>
         let base = lua::lua_gettop(l);
         lua::lua_pushcfunction(l, add_traceback);
         lua::lua_insert(l, base);
-        let status = sched::enter(current, || lua::lua_pcall(l, 0, 0, base));
+        let status = run::enter(current, || lua::lua_pcall(l, 0, 0, base));
         let result = if status == lua::LUA_OK { Ok(()) } else { Err(string_at(l, -1).to_vec()) };
         lua::lua_settop(l, base - 1);
         result
@@ -50,5 +51,5 @@ pub unsafe extern "C-unwind" fn add_traceback(l: *mut lua::lua_State) -> c_int {
 /// The cycle's log while a configuration is read, and the worker's afterwards.
 pub fn report(log: *mut ngx_log_t, directive: &str, message: &[u8]) {
     // SAFETY: the caller's log is live.
-    unsafe { ngx::log_parts(NGX_LOG_ERR, log, &[directive.as_bytes(), b" error: ", message]) }
+    unsafe { nginx::log_parts(NGX_LOG_ERR, log, &[directive.as_bytes(), b" error: ", message]) }
 }

@@ -3,89 +3,69 @@
 
 pub mod access;
 pub mod content;
+pub mod directives;
 pub mod filter;
 pub mod init;
 pub mod log;
 pub mod rewrite;
 pub mod timer;
 
-use std::panic::{catch_unwind, AssertUnwindSafe};
-
 use mlua::ffi as lua;
 use nginx_sys::*;
 
 use crate::conf;
-use crate::conf::code::Code;
-use crate::ctx::{Ctx, End};
-use crate::ngx::{self, log_debug, log_error, Request};
-use crate::sched::{Outcome, Thread};
+use crate::conf::phase::Phase;
+use crate::lua::code::Code;
+use crate::nginx::{self, log_debug, log_error, Request};
+use crate::request::ctx::{Ctx, End};
+use crate::run::{Outcome, Thread};
 
-/// Where Lua runs. The numbers are bits, so that a set of phases is a number too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Phase {
-    None = 0,
-    Init = 1 << 0,
-    InitWorker = 1 << 1,
-    Rewrite = 1 << 2,
-    Access = 1 << 3,
-    Content = 1 << 4,
-    HeaderFilter = 1 << 5,
-    BodyFilter = 1 << 6,
-    Log = 1 << 7,
-    /// Without a request of a client's.
-    Timer = 1 << 8,
-}
+type Handler = unsafe extern "C" fn(Request) -> ngx_int_t;
 
-impl Phase {
-    /// As `ngx.get_phase` says it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Phase::None | Phase::Init => "init",
-            Phase::InitWorker => "init_worker",
-            Phase::Rewrite => "rewrite",
-            Phase::Access => "access",
-            Phase::Content => "content",
-            Phase::HeaderFilter => "header_filter",
-            Phase::BodyFilter => "body_filter",
-            Phase::Log => "log",
-            Phase::Timer => "timer",
+/// The handlers of the phases that are nginx's own.
+const HANDLERS: [(Phase, Handler); 3] = [
+    (Phase::Rewrite, rewrite::handler),
+    (Phase::Access, access::handler),
+    (Phase::Log, log::handler),
+];
+
+/// Puts the handlers and filters in place that the configuration needs; false when there is no memory for that.
+///
+/// # Safety
+/// Called at the end of the configuration.
+pub unsafe fn install(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the caller's promise; the phases' arrays hold handlers.
+    unsafe {
+        let core: &mut ngx_http_core_main_conf_t = nginx::module_conf(
+            nginx::conf_ctx(cf).main_conf,
+            &*std::ptr::addr_of!(ngx_http_core_module),
+        );
+        let used = conf::main_conf(cf).phases;
+        for (phase, handler) in HANDLERS {
+            let Some(slot) = phase.row().slot.filter(|_| phase.is_in(used)) else { continue };
+            if !push_first(&mut core.phases[slot].handlers, handler) {
+                return false;
+            }
         }
-    }
-
-    /// As error texts name it.
-    pub fn directive(self) -> &'static str {
-        match self {
-            Phase::None => "(unknown)",
-            Phase::Init => "init_by_lua*",
-            Phase::InitWorker => "init_worker_by_lua*",
-            Phase::Rewrite => "rewrite_by_lua*",
-            Phase::Access => "access_by_lua*",
-            Phase::Content => "content_by_lua*",
-            Phase::HeaderFilter => "header_filter_by_lua*",
-            Phase::BodyFilter => "body_filter_by_lua*",
-            Phase::Log => "log_by_lua*",
-            Phase::Timer => "ngx.timer",
+        if used != 0 {
+            filter::install();
         }
-    }
-
-    pub fn is_in(self, phases: u32) -> bool {
-        self as u32 & phases != 0
+        true
     }
 }
 
-/// Runs an entry point that nginx calls: a panic is logged and becomes `on_panic`.
-pub fn guard<T>(log: *mut ngx_log_t, on_panic: T, f: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("unknown");
-        // SAFETY: the caller's log is live.
-        unsafe { log_error!(NGX_LOG_ALERT, log, "panic: {message}") };
-        on_panic
-    })
+/// Adds a phase's handler so that it runs after all others: nginx runs them from the last to the first.
+unsafe fn push_first(handlers: &mut ngx_array_t, handler: Handler) -> bool {
+    // SAFETY: the array holds handlers, and a slot was just pushed.
+    unsafe {
+        if ngx_array_push(handlers).is_null() {
+            return false;
+        }
+        let slots: *mut ngx_http_handler_pt = handlers.elts.cast();
+        std::ptr::copy(slots, slots.add(1), handlers.nelts - 1);
+        *slots = Some(handler);
+        true
+    }
 }
 
 /// Runs a directive's code in a fresh coroutine. An error in loading it is logged, and returned as a status.
@@ -96,7 +76,7 @@ pub unsafe fn start(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<Outcome,
         start_with(ctx, phase, |ctx, l| match (*ctx.vm).push_code(l, code, Some(ctx.r), cached) {
             Ok(()) => Ok(0),
             Err(error) => {
-                ngx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
+                nginx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
                 Err(error.status)
             }
         })
@@ -139,7 +119,7 @@ pub unsafe fn proceed(thread: *mut Thread) {
         let ctx = (*thread).ctx;
         let r = (*ctx).r;
         let connection = (*r).connection;
-        guard((*connection).log, (), || go_on(ctx, thread));
+        nginx::guard((*connection).log, (), || go_on(ctx, thread));
         ngx_http_run_posted_requests(connection);
     }
 }
@@ -159,9 +139,9 @@ unsafe fn go_on(ctx: *mut Ctx, thread: *mut Thread) {
             }
             _ => {
                 if let Some(rc) = settle(ctx, outcome) {
-                    if rc == ngx::DONE {
+                    if rc == nginx::DONE {
                         // The request went elsewhere, and ran there already.
-                        ngx_http_finalize_request(r, ngx::DONE);
+                        ngx_http_finalize_request(r, nginx::DONE);
                         return;
                     }
                     ctx.resumed = Some(rc);
@@ -177,9 +157,9 @@ unsafe fn go_on(ctx: *mut Ctx, thread: *mut Thread) {
 pub unsafe extern "C" fn write_handler(r: Request) {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        guard((*(*r).connection).log, (), || {
-            let Some(ctx) = crate::ctx::get(r) else { return };
-            crate::output::write_event(ctx);
+        nginx::guard((*(*r).connection).log, (), || {
+            let Some(ctx) = crate::request::ctx::get(r) else { return };
+            crate::request::output::write_event(ctx);
             let Some(thread) = ctx.ready.pop() else { return };
             if !ctx.ready.is_empty() {
                 ngx_http_post_request(r, std::ptr::null_mut());
@@ -196,16 +176,16 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
     unsafe {
         match outcome {
             Outcome::Waiting => {
-                crate::output::hand_over(ctx);
+                crate::request::output::hand_over(ctx);
                 (*ctx.r).write_event_handler = Some(write_handler);
                 None
             }
             Outcome::Returned => Some(returned(ctx)),
             Outcome::Failed => {
                 ctx.stop_threads();
-                crate::output::hand_over(ctx);
+                crate::request::output::hand_over(ctx);
                 Some(if ctx.header_sent() {
-                    ngx::ERROR
+                    nginx::ERROR
                 } else {
                     NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t
                 })
@@ -217,9 +197,9 @@ pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
                     Some(End::Exec { uri, args }) => Some(executed(ctx, uri, args)),
                     Some(End::Jump) => {
                         ctx.drop_ctx_table();
-                        Some(ngx::OK)
+                        Some(nginx::OK)
                     }
-                    None => Some(ngx::OK),
+                    None => Some(nginx::OK),
                 }
             }
         }
@@ -231,20 +211,20 @@ unsafe fn returned(ctx: &mut Ctx) -> ngx_int_t {
     ctx.finish_entry(true);
     if ctx.phase != Phase::Content {
         // SAFETY: the request is live.
-        unsafe { crate::output::hand_over(ctx) };
-        return ngx::OK;
+        unsafe { crate::request::output::hand_over(ctx) };
+        return nginx::OK;
     }
     // SAFETY: the request is live.
-    let rc = unsafe { crate::output::finish(ctx) };
-    if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+    let rc = unsafe { crate::request::output::finish(ctx) };
+    if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
         return rc;
     }
-    ngx::OK
+    nginx::OK
 }
 
 /// Statuses that end the connection rather than the response.
 pub fn is_abort(status: ngx_int_t) -> bool {
-    status == ngx::ERROR
+    status == nginx::ERROR
         || status == NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t
         || status == NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t
         || status == NGX_HTTP_CLOSE as ngx_int_t
@@ -262,28 +242,28 @@ unsafe fn exited(ctx: &mut Ctx, status: ngx_int_t) -> ngx_int_t {
             (*r).headers_out.status = status as ngx_uint_t;
         }
         if ctx.output.is_buffering() && (*r).headers_out.status != 0 && !is_abort(status) {
-            let rc = crate::output::finish(ctx);
-            if rc == ngx::ERROR || rc >= SPECIAL {
+            let rc = crate::request::output::finish(ctx);
+            if rc == nginx::ERROR || rc >= SPECIAL {
                 return rc;
             }
             return if status >= HTTP_OK { HTTP_OK } else { status };
         }
-        if (status == ngx::OK && ctx.phase == Phase::Content)
+        if (status == nginx::OK && ctx.phase == Phase::Content)
             || (HTTP_OK..SPECIAL).contains(&status) && status != NGX_HTTP_NO_CONTENT as ngx_int_t
         {
-            let rc = crate::output::finish(ctx);
-            if rc == ngx::ERROR || rc >= SPECIAL {
+            let rc = crate::request::output::finish(ctx);
+            if rc == nginx::ERROR || rc >= SPECIAL {
                 return rc;
             }
         } else {
-            crate::output::hand_over(ctx);
+            crate::request::output::hand_over(ctx);
         }
-        if ctx.header_sent() && status > ngx::OK && !is_abort(status) {
-            return if ctx.phase == Phase::Content { ngx::OK } else { HTTP_OK };
+        if ctx.header_sent() && status > nginx::OK && !is_abort(status) {
+            return if ctx.phase == Phase::Content { nginx::OK } else { HTTP_OK };
         }
         // In the content phase nginx would look for another handler on `NGX_DECLINED`.
-        if status < ngx::ERROR && ctx.phase == Phase::Content {
-            return ngx::OK;
+        if status < nginx::ERROR && ctx.phase == Phase::Content {
+            return nginx::OK;
         }
         status
     }
@@ -296,14 +276,14 @@ unsafe fn executed(ctx: &mut Ctx, mut uri: ngx_str_t, mut args: ngx_str_t) -> ng
     unsafe {
         let r = ctx.r;
         (*r).write_event_handler = Some(ngx_http_request_empty_handler);
-        let rc = if ngx::bytes(uri).first() == Some(&b'@') {
+        let rc = if nginx::bytes(uri).first() == Some(&b'@') {
             if args.len > 0 {
                 log_error!(
                     NGX_LOG_WARN,
                     ctx.log(),
                     "query strings {} ignored when exec'ing named location {}",
-                    ngx::text(args),
-                    ngx::text(uri)
+                    nginx::text(args),
+                    nginx::text(uri)
                 );
             }
             std::ptr::write_bytes((*r).ctx, 0, ngx_http_max_module);
@@ -311,9 +291,9 @@ unsafe fn executed(ctx: &mut Ctx, mut uri: ngx_str_t, mut args: ngx_str_t) -> ng
         } else {
             ngx_http_internal_redirect(r, &mut uri, &mut args)
         };
-        if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return rc;
         }
-        ngx::DONE
+        nginx::DONE
     }
 }

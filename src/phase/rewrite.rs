@@ -2,19 +2,21 @@
 
 use nginx_sys::*;
 
-use super::{guard, settle, start, Phase};
+use super::{settle, start};
 use crate::conf;
-use crate::ctx::{self, Ctx};
-use crate::ngx::{self, Request};
+use crate::conf::phase::Phase;
+use crate::nginx::guard;
+use crate::nginx::{self, Request};
+use crate::request::ctx::{self, Ctx};
 
 pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        if conf::loc_conf(r).rewrite.is_null() {
-            return ngx::DECLINED;
+        if conf::loc_conf(r).code(Phase::Rewrite).is_none() {
+            return nginx::DECLINED;
         }
         guard((*(*r).connection).log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
-            run_phase(r, Phase::Rewrite, ngx::DECLINED)
+            run_phase(r, Phase::Rewrite, nginx::DECLINED)
         })
     }
 }
@@ -29,12 +31,12 @@ pub unsafe fn run_phase(r: Request, phase: Phase, passed: ngx_int_t) -> ngx_int_
         };
         let conf = conf::loc_conf(r);
         if ctx.waiting_body {
-            return ngx::DONE;
+            return nginx::DONE;
         }
         if ctx.phase == phase && (ctx.entry.is_some() || ctx.resumed.is_some()) {
             return match ctx.resumed.take() {
                 Some(rc) => verdict(ctx, r, rc, passed),
-                None => ngx::DONE,
+                None => nginx::DONE,
             };
         }
         if conf.need_request_body != 0 && !ctx.body_read {
@@ -42,14 +44,14 @@ pub unsafe fn run_phase(r: Request, phase: Phase, passed: ngx_int_t) -> ngx_int_
                 return rc;
             }
         }
-        let code = if phase == Phase::Rewrite { conf.rewrite } else { conf.access };
-        let outcome = match start(ctx, phase, &*code) {
+        let Some(code) = conf.code(phase) else { return nginx::DECLINED };
+        let outcome = match start(ctx, phase, code) {
             Ok(outcome) => outcome,
             Err(status) => return status,
         };
         match settle(ctx, outcome) {
             Some(rc) => verdict(ctx, r, rc, passed),
-            None => ngx::DONE,
+            None => nginx::DONE,
         }
     }
 }
@@ -58,19 +60,19 @@ pub unsafe fn run_phase(r: Request, phase: Phase, passed: ngx_int_t) -> ngx_int_
 unsafe fn verdict(ctx: &mut Ctx, r: Request, rc: ngx_int_t, passed: ngx_int_t) -> ngx_int_t {
     // SAFETY: unless the request went elsewhere (`NGX_DONE`), it is live and so is its `Ctx`.
     unsafe {
-        if rc == ngx::DONE {
+        if rc == nginx::DONE {
             // The request went elsewhere, and held itself for the handler that sent it there.
-            ngx_http_finalize_request(r, ngx::DONE);
-            return ngx::DONE;
+            ngx_http_finalize_request(r, nginx::DONE);
+            return nginx::DONE;
         }
-        if rc != ngx::OK && rc != ngx::DECLINED {
+        if rc != nginx::OK && rc != nginx::DECLINED {
             return rc;
         }
         if ctx.header_sent() {
             // A response was begun here, so no later phase may make another.
             if !ctx.output.eof {
-                let rc = crate::output::finish(ctx);
-                if rc == ngx::ERROR || rc > ngx::OK {
+                let rc = crate::request::output::finish(ctx);
+                if rc == nginx::ERROR || rc > nginx::OK {
                     return rc;
                 }
             }
@@ -93,12 +95,12 @@ pub unsafe fn read_body_first(
         (*r).set_request_body_in_persistent_file(1);
         (*r).set_request_body_in_clean_file(1);
         let rc = ngx_http_read_client_request_body(r, Some(then));
-        if rc == ngx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return Some(rc);
         }
-        if rc == ngx::AGAIN {
+        if rc == nginx::AGAIN {
             ctx.waiting_body = true;
-            return Some(ngx::DONE);
+            return Some(nginx::DONE);
         }
         None
     }
@@ -109,7 +111,7 @@ unsafe extern "C" fn body_read(r: Request) {
     unsafe {
         let Some(ctx) = ctx::get(r) else { return };
         ctx.body_read = true;
-        ngx::release(r);
+        nginx::release(r);
         if ctx.waiting_body {
             ctx.waiting_body = false;
             (*r).write_event_handler = Some(ngx_http_core_run_phases);

@@ -7,10 +7,12 @@ use std::ptr;
 use mlua::ffi as lua;
 use nginx_sys::*;
 
-use super::{start_with, Phase};
-use crate::ctx::{self, Ctx, Worker};
-use crate::ngx::{self, Request};
-use crate::sched::Outcome;
+use super::start_with;
+use crate::conf::phase::Phase;
+use crate::nginx::cell::Worker;
+use crate::nginx::{self, Request};
+use crate::request::ctx::{self, Ctx};
+use crate::run::Outcome;
 
 /// The connection that a request needs, and who wants to know of its end.
 #[repr(C)]
@@ -75,17 +77,18 @@ unsafe fn fill(c: &mut ngx_connection_t, conf: &ngx_http_conf_ctx_t) -> Request 
         if c.pool.is_null() {
             return ptr::null_mut();
         }
-        let r: Request = ngx::pool_new(c.pool);
+        let r: Request = nginx::pool_new(c.pool);
         let Some(request) = r.as_mut() else { return ptr::null_mut() };
         let core: &ngx_http_core_main_conf_t =
-            ngx::module_conf(conf.main_conf, &*ptr::addr_of!(ngx_http_core_module));
+            nginx::module_conf(conf.main_conf, &*ptr::addr_of!(ngx_http_core_module));
         let variables = size_of::<ngx_http_variable_value_t>() * core.variables.nelts;
         request.ctx =
             ngx_pcalloc(c.pool, size_of::<*mut std::ffi::c_void>() * ngx_http_max_module).cast();
         request.variables = ngx_pcalloc(c.pool, variables.max(1)).cast();
         let element = size_of::<ngx_table_elt_t>();
         let lists = [&mut request.headers_in.headers, &mut request.headers_out.headers];
-        let made = lists.into_iter().all(|list| ngx_list_init(list, c.pool, 4, element) == ngx::OK);
+        let made =
+            lists.into_iter().all(|list| ngx_list_init(list, c.pool, 4, element) == nginx::OK);
         if request.ctx.is_null() || request.variables.is_null() || !made {
             return ptr::null_mut();
         }
@@ -102,7 +105,7 @@ unsafe fn fill(c: &mut ngx_connection_t, conf: &ngx_http_conf_ctx_t) -> Request 
         request.headers_in.keep_alive_n = -1;
         request.set_count(1);
         (request.start_sec, request.start_msec) = {
-            let (seconds, msec) = ngx::cached_time();
+            let (seconds, msec) = nginx::cached_time();
             (seconds as time_t, msec as ngx_msec_t)
         };
         r
@@ -116,7 +119,7 @@ unsafe fn first_server<'a>() -> Option<&'a ngx_http_conf_ctx_t> {
         let http = *(*ngx_cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
         let http = (http as *const ngx_http_conf_ctx_t).as_ref()?;
         let core_module = &*ptr::addr_of!(ngx_http_core_module);
-        let core: &ngx_http_core_main_conf_t = ngx::module_conf(http.main_conf, core_module);
+        let core: &ngx_http_core_main_conf_t = nginx::module_conf(http.main_conf, core_module);
         let servers = core.servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
         servers.first().and_then(|server| (**server).ctx.as_ref())
     }
@@ -129,12 +132,12 @@ unsafe fn first_server<'a>() -> Option<&'a ngx_http_conf_ctx_t> {
 pub unsafe fn add_header(r: Request, name: &[u8], value: &[u8]) -> Option<()> {
     // SAFETY: the caller's promise; the strings are copied into the request's pool.
     unsafe {
-        let key = ngx::pool_str((*r).pool, name)?;
-        let value = ngx::pool_str((*r).pool, value)?;
+        let key = nginx::pool_str((*r).pool, name)?;
+        let value = nginx::pool_str((*r).pool, value)?;
         let header: *mut ngx_table_elt_t = ngx_list_push(&mut (*r).headers_in.headers).cast();
         let header = header.as_mut()?;
         *header = mem::zeroed();
-        header.hash = ngx::hash_key(name);
+        header.hash = nginx::hash_key(name);
         header.key = key;
         header.lowcase_key = key.data;
         header.value = value;
@@ -155,7 +158,7 @@ pub unsafe fn run(
     unsafe {
         let started = match ctx::get_or_create(r) {
             Some(ctx) => start_with(ctx, Phase::Timer, push).map(|outcome| (ctx, outcome)),
-            None => Err(ngx::ERROR),
+            None => Err(nginx::ERROR),
         };
         match started {
             Ok((ctx, outcome)) => settle(ctx, outcome),

@@ -1,0 +1,137 @@
+//! The platform's typed configuration at nginx's levels.
+
+use std::ffi::{c_char, c_void};
+use std::path::PathBuf;
+use std::ptr;
+
+use nginx_sys::*;
+
+use super::function::slow;
+use super::gateway::Endpoint;
+use super::module::module;
+use super::topics::project::Projects;
+use crate::nginx::{self, conf_ctx, module_conf, Request, CONF_OK};
+
+/// A time that no directive has set.
+const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
+
+/// `http` level.
+#[repr(C)]
+pub struct MainConf {
+    /// The folders that `spacer_project` names, each once; null when there are none.
+    pub folders: *mut Vec<PathBuf>,
+    /// Whether this nginx runs the projects' triggers.
+    pub triggers: ngx_flag_t,
+    /// What the projects in them are configured by, read at the end of the configuration.
+    pub projects: *mut Projects,
+}
+
+impl MainConf {
+    /// Notes a project's folder; false when there is no memory for that.
+    ///
+    /// # Safety
+    /// The pool is the configuration's.
+    pub unsafe fn add_project(&mut self, pool: *mut ngx_pool_t, folder: PathBuf) -> bool {
+        // SAFETY: what is in the pool lives as long as the configuration.
+        unsafe {
+            if self.folders.is_null() {
+                self.folders = nginx::pool_box(pool, Vec::new());
+            }
+            let Some(folders) = self.folders.as_mut() else { return false };
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+            true
+        }
+    }
+}
+
+/// `http`, `server` and `location` level. What each request looks at comes first.
+#[repr(C)]
+pub struct LocConf {
+    /// What the platform serves at this location.
+    pub endpoint: *mut Endpoint,
+    /// The project's folder, absolute.
+    pub project: ngx_str_t,
+    pub env: ngx_str_t,
+    /// The server has its `spacer_gateway`.
+    pub has_gateway: bool,
+    /// How long a function may run in one go before the log names it; 0 for ever.
+    pub slow_function: ngx_msec_t,
+}
+
+pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: all-zero is a valid `MainConf`, and its flag is then marked as not set.
+    unsafe {
+        let conf: *mut MainConf = nginx::pool_new((*cf).pool);
+        if let Some(conf) = conf.as_mut() {
+            conf.triggers = NGX_CONF_UNSET as ngx_flag_t;
+        }
+        conf.cast()
+    }
+}
+
+pub unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: all-zero is a valid `LocConf`, and its time is then marked as not set.
+    unsafe {
+        let conf: *mut LocConf = nginx::pool_new((*cf).pool);
+        if let Some(conf) = conf.as_mut() {
+            conf.slow_function = UNSET_MSEC;
+        }
+        conf.cast()
+    }
+}
+
+pub unsafe extern "C" fn merge_loc_conf(
+    _cf: *mut ngx_conf_t,
+    parent: *mut c_void,
+    child: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes what `create_loc_conf` made.
+    let (parent, child) =
+        unsafe { (&mut *parent.cast::<LocConf>(), &mut *child.cast::<LocConf>()) };
+    if child.slow_function == UNSET_MSEC {
+        let outer = parent.slow_function;
+        child.slow_function = if outer == UNSET_MSEC { slow::DEFAULT_MSEC } else { outer };
+    }
+    if child.endpoint.is_null() {
+        child.endpoint = parent.endpoint;
+    }
+    for (value, outer) in [(&mut child.project, parent.project), (&mut child.env, parent.env)] {
+        if value.data.is_null() {
+            *value = outer;
+        }
+    }
+    CONF_OK
+}
+
+/// The platform's `http` configuration while the configuration is read.
+///
+/// # Safety
+/// `cf` is live and inside `http`.
+pub unsafe fn main_conf<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
+    // SAFETY: the caller's promise.
+    unsafe { module_conf(conf_ctx(cf).main_conf, module()) }
+}
+
+/// The platform's configuration of the location that serves the request.
+///
+/// # Safety
+/// `r` is live.
+pub unsafe fn loc_conf<'a>(r: Request) -> &'a LocConf {
+    // SAFETY: a live request has its configurations.
+    unsafe { module_conf((*r).loc_conf, module()) }
+}
+
+/// The platform's `http` configuration of a cycle, if it has any.
+///
+/// # Safety
+/// The cycle is live.
+pub unsafe fn conf_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
+    // SAFETY: the caller's cycle is live, and its entry for `http` holds the arrays of configurations.
+    unsafe {
+        let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
+        let http = (http as *mut ngx_http_conf_ctx_t).as_ref()?;
+        Some(module_conf(http.main_conf, module()))
+    }
+}

@@ -1,0 +1,8 @@
+//! The function platform: functions, gateway and topics, as a module of nginx's own beside the runtime's.
+
+pub mod api;
+pub mod conf;
+pub mod function;
+pub mod gateway;
+pub mod module;
+pub mod topics;

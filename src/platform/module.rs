@@ -1,0 +1,164 @@
+//! What the platform is to nginx: a module with directives, configuration, variables and filters of its own.
+
+use std::mem::offset_of;
+use std::ptr;
+
+use nginx_sys::*;
+
+use super::conf::{self, LocConf, MainConf};
+use super::function::{error_page, variables};
+use super::gateway::directives::*;
+use super::topics;
+use super::topics::project::Projects;
+use crate::nginx::command::*;
+use crate::nginx::{self, guard, log_error};
+
+static CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(conf::create_main_conf),
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(conf::create_loc_conf),
+    merge_loc_conf: Some(conf::merge_loc_conf),
+};
+
+static mut COMMANDS: [ngx_command_t; 9] = [
+    command(c"spacer_project", MAIN | SRV | TAKE1, set_project, AT_LOC, 0),
+    command(
+        c"spacer_env",
+        MAIN | SRV | TAKE1,
+        ngx_conf_set_str_slot,
+        AT_LOC,
+        offset_of!(LocConf, env),
+    ),
+    command(
+        c"spacer_triggers",
+        MAIN | FLAG,
+        ngx_conf_set_flag_slot,
+        AT_MAIN,
+        offset_of!(MainConf, triggers),
+    ),
+    command(
+        c"spacer_slow_function",
+        MAIN | SRV | LOC | TAKE1,
+        ngx_conf_set_msec_slot,
+        AT_LOC,
+        offset_of!(LocConf, slow_function),
+    ),
+    command(c"spacer_gateway", SRV | TAKE1, set_gateway, AT_LOC, 0),
+    command(c"spacer_function", LOC | TAKE1, set_function, AT_LOC, 0),
+    command(c"spacer_append", LOC | NOARGS, set_append, AT_LOC, 0),
+    command(c"spacer_trigger", LOC | NOARGS, set_trigger, AT_LOC, 0),
+    END,
+];
+
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static mut ngx_http_spacer_platform_module: ngx_module_t = ngx_module_t {
+    ctx: ptr::addr_of!(CONTEXT).cast_mut().cast(),
+    commands: ptr::addr_of_mut!(COMMANDS).cast(),
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_module: Some(init_module),
+    init_process: Some(init_process),
+    exit_process: Some(exit_process),
+    ..ngx_module_t::default()
+};
+
+pub fn module() -> &'static ngx_module_t {
+    // SAFETY: nginx fills in the indexes when it loads the module; afterwards it is constant.
+    unsafe { &*ptr::addr_of!(ngx_http_spacer_platform_module) }
+}
+
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx calls this with a live configuration.
+    unsafe {
+        guard((*cf).log, nginx::ERROR, || if variables::add(cf) { nginx::OK } else { nginx::ERROR })
+    }
+}
+
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx calls this with a live configuration.
+    unsafe {
+        guard((*cf).log, nginx::ERROR, || {
+            if conf::main_conf(cf).folders.is_null() {
+                return nginx::OK;
+            }
+            error_page::install();
+            if load_projects(cf) {
+                nginx::OK
+            } else {
+                nginx::ERROR
+            }
+        })
+    }
+}
+
+/// Reads what the projects are configured by; false when that is wrong, which is logged.
+unsafe fn load_projects(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the caller's `cf` is live; at this level `ctx` holds the configurations of `http`.
+    unsafe {
+        let conf = conf::main_conf(cf);
+        let Some(folders) = conf.folders.as_ref() else { return true };
+        let http = nginx::conf_ctx(cf);
+        let env = nginx::bytes(nginx::module_conf::<LocConf>(http.loc_conf, module()).env);
+        let env = if env.is_empty() { b"production" } else { env };
+        match Projects::load(folders, &nginx::Text(env).to_string()) {
+            Ok(projects) => {
+                conf.projects = nginx::pool_box((*cf).pool, projects);
+                !conf.projects.is_null()
+            }
+            Err(message) => {
+                log_error!(NGX_LOG_EMERG, (*cf).log, "{message}");
+                false
+            }
+        }
+    }
+}
+
+/// The master has read a configuration: makes the folders of embedded event logs, which workers may not be allowed to.
+unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls this with the cycle that it is about to run on.
+    unsafe {
+        guard((*cycle).log, nginx::ERROR, || {
+            let projects = conf::conf_of(cycle).and_then(|conf| conf.projects.as_ref());
+            let (Some(Projects(projects)), 0) = (projects, ngx_test_config) else {
+                return nginx::OK;
+            };
+            let index = (*ptr::addr_of!(ngx_core_module)).index;
+            let core = &*(*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>();
+            let user = (libc::geteuid() == 0 && core.user != ngx_uid_t::MAX)
+                .then_some((core.user, core.group));
+            for project in projects {
+                if let Err(message) = project.make_folder(user) {
+                    log_error!(NGX_LOG_EMERG, (*cycle).log, "{message}");
+                    return nginx::ERROR;
+                }
+            }
+            nginx::OK
+        })
+    }
+}
+
+/// A worker starts: opens the event logs of its projects.
+unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    // SAFETY: nginx calls this with the worker's cycle.
+    unsafe {
+        guard((*cycle).log, nginx::ERROR, || {
+            let serves = [NGX_PROCESS_WORKER, NGX_PROCESS_SINGLE];
+            let serves = serves.iter().any(|&kind| ngx_process == kind as ngx_uint_t);
+            if let Some(conf) = conf::conf_of(cycle).filter(|_| serves) {
+                if let Some(Projects(projects)) = conf.projects.as_ref() {
+                    topics::start(projects, conf.triggers != 0, (*cycle).log);
+                }
+            }
+            nginx::OK
+        })
+    }
+}
+
+unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: the cycle is live until the process ends.
+    unsafe { guard((*cycle).log, (), || topics::stop((*cycle).log)) }
+}

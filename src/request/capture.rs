@@ -1,0 +1,391 @@
+//! Subrequests whose responses come back to Lua.
+//!
+//! They are nginx's background subrequests, which run beside the parent's output rather than in its order. The module's
+//! two filters keep a response from going further, and the end of the last subrequest of a batch resumes the coroutine
+//! that waits for it.
+
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::rc::Rc;
+
+use nginx_sys::*;
+
+use crate::api::request::method_name;
+use crate::api::request_body::body_chain;
+use crate::api::var::{self, Refused};
+use crate::api::{error, headers_in, OK, RAISE};
+use crate::nginx::{self, log_debug, log_error, Request};
+use crate::request::ctx::{self, Ctx};
+use crate::run::{self, Thread};
+
+/// Which of the parent's variables a subrequest sees.
+const SHARE_VARS: c_int = 1;
+const COPY_VARS: c_int = 2;
+
+/// A subrequest as Lua described it.
+pub struct Wanted {
+    pub uri: ngx_str_t,
+    pub args: ngx_str_t,
+    pub method: c_int,
+    pub body: Option<Vec<u8>>,
+    pub forward_body: bool,
+    pub vars_action: c_int,
+    pub vars: Vec<(Vec<u8>, Vec<u8>)>,
+    pub ctx_slot: c_int,
+}
+
+/// What came back.
+pub struct Response {
+    pub request: Request,
+    pub status: ngx_uint_t,
+    pub body: Vec<u8>,
+    /// The end of the body was seen.
+    pub complete: bool,
+    pub done: bool,
+}
+
+/// The subrequests that one call waits for.
+pub struct Batch {
+    pub wanted: Vec<Wanted>,
+    pub responses: Vec<Response>,
+    pub pending: usize,
+    /// Who waits; null once it is gone.
+    pub thread: *mut Thread,
+}
+
+/// One subrequest's part in its batch; what its `post_subrequest` points at.
+struct Capture {
+    batch: Rc<RefCell<Batch>>,
+    index: usize,
+}
+
+/// Makes the subrequest and posts it.
+///
+/// # Safety
+/// The request is live.
+pub unsafe fn issue(ctx: &mut Ctx, batch: &Rc<RefCell<Batch>>, wanted: &Wanted) -> c_int {
+    // SAFETY: the request is live; what the subrequest keeps is in its pool, and the capture lives as long as that.
+    unsafe {
+        let r = ctx.r;
+        let pool = (*r).pool;
+        let index = batch.borrow().responses.len();
+        let capture = nginx::pool_box(pool, Capture { batch: batch.clone(), index });
+        let post: *mut ngx_http_post_subrequest_t = nginx::pool_new(pool);
+        if capture.is_null() || post.is_null() {
+            return error(RAISE, format_args!("no memory"));
+        }
+        (*post).handler = Some(finished);
+        (*post).data = capture.cast();
+        if (*r).subrequests() == 0 {
+            log_error!(
+                NGX_LOG_ERR,
+                ctx.log(),
+                "lua subrequests cycle while processing \"{}\"",
+                nginx::text(wanted.uri)
+            );
+            return error(RAISE, format_args!("failed to issue subrequest: -1"));
+        }
+        let (mut uri, mut args) = (wanted.uri, wanted.args);
+        let mut sr: Request = ptr::null_mut();
+        let rc = ngx_http_subrequest(
+            r,
+            &mut uri,
+            &mut args,
+            &mut sr,
+            post,
+            NGX_HTTP_SUBREQUEST_BACKGROUND as ngx_uint_t,
+        );
+        if rc != nginx::OK {
+            return error(RAISE, format_args!("failed to issue subrequest: {rc}"));
+        }
+        log_debug!(r, "lua http subrequest \"{}?{}\"", nginx::text(uri), nginx::text(args));
+        if adjust(sr, wanted).is_none() {
+            // The subrequest is posted already: it is answered at once, and its response is ignored.
+            (*sr).write_event_handler = Some(cancelled);
+            return error(RAISE, format_args!("failed to adjust the subrequest: -1"));
+        }
+        if wanted.ctx_slot != 0 {
+            if let Some(sr_ctx) = ctx::get_or_create(sr) {
+                sr_ctx.ctx_slot = wanted.ctx_slot;
+            }
+        }
+        let mut batch = batch.borrow_mut();
+        batch.responses.push(Response {
+            request: sr,
+            status: 0,
+            body: Vec::new(),
+            complete: false,
+            done: false,
+        });
+        batch.pending += 1;
+        ctx.pending_subrequests += 1;
+        OK
+    }
+}
+
+unsafe extern "C" fn cancelled(sr: Request) {
+    // SAFETY: nginx runs a posted subrequest.
+    unsafe { ngx_http_finalize_request(sr, nginx::OK) }
+}
+
+/// Gives the subrequest its method, headers, body and variables.
+unsafe fn adjust(sr: Request, wanted: &Wanted) -> Option<()> {
+    // SAFETY: the subrequest and its parent are live and share a pool.
+    unsafe {
+        let r = (*sr).parent;
+        let pool = (*sr).pool;
+        (*sr).header_in = (*r).header_in;
+        let keeps_body = wanted.forward_body
+            || wanted.method == NGX_HTTP_PUT as c_int
+            || wanted.method == NGX_HTTP_POST as c_int
+            || (*r).headers_in.content_length_n <= 0;
+        if let Some(data) = &wanted.body {
+            let body: *mut ngx_http_request_body_t = nginx::pool_new(pool);
+            if body.is_null() {
+                return None;
+            }
+            if !data.is_empty() {
+                let link = body_chain(pool, data)?;
+                (*body).bufs = link;
+                (*body).buf = (*link).buf;
+            }
+            (*sr).request_body = body;
+        } else if !keeps_body {
+            (*sr).request_body = ptr::null_mut();
+        } else if let Some(body) =
+            (*sr).request_body.as_ref().filter(|body| !body.temp_file.is_null())
+        {
+            copy_file_body(sr, body)?;
+        }
+        copy_headers(sr, r)?;
+        let name = method_name(wanted.method)?;
+        (*sr).method = wanted.method as ngx_uint_t;
+        // nginx reads the space behind a method's name.
+        let text = nginx::pool_concat(pool, &[name, b" "])?;
+        (*sr).method_name = ngx_str_t { len: name.len(), data: text.data };
+
+        if wanted.vars_action != SHARE_VARS {
+            let core: &ngx_http_core_main_conf_t =
+                nginx::module_conf((*sr).main_conf, &*ptr::addr_of!(ngx_http_core_module));
+            let n = core.variables.nelts;
+            let variables: *mut ngx_http_variable_value_t =
+                ngx_pcalloc(pool, n * size_of::<ngx_http_variable_value_t>()).cast();
+            if variables.is_null() {
+                return None;
+            }
+            if wanted.vars_action == COPY_VARS {
+                ptr::copy_nonoverlapping((*r).variables, variables, n);
+            }
+            (*sr).variables = variables;
+        }
+        for (name, value) in &wanted.vars {
+            if let Err(refused) = var::assign(sr, name, Some(value)) {
+                let name = nginx::Text(name);
+                let log = (*(*sr).connection).log;
+                if let Refused::NotChangeable = refused {
+                    log_error!(NGX_LOG_ERR, log, "variable \"{name}\" not changeable");
+                } else {
+                    log_error!(
+                        NGX_LOG_ERR,
+                        log,
+                        "variable \"{name}\" cannot be assigned a value (maybe you forgot to define it first?) "
+                    );
+                }
+                return None;
+            }
+        }
+        Some(())
+    }
+}
+
+/// A body in a file is shared, but each request has its own place in it.
+unsafe fn copy_file_body(sr: Request, body: &ngx_http_request_body_t) -> Option<()> {
+    // SAFETY: the subrequest is live, and `body` is its parent's.
+    unsafe {
+        let copy: *mut ngx_http_request_body_t = nginx::pool_new((*sr).pool);
+        let file: *mut ngx_temp_file_t = nginx::pool_new((*sr).pool);
+        if copy.is_null() || file.is_null() {
+            return None;
+        }
+        *copy = *body;
+        *file = *body.temp_file;
+        (*copy).temp_file = file;
+        (*sr).request_body = copy;
+        Some(())
+    }
+}
+
+/// The parent's headers, in a list of the subrequest's own, with the length of its own body. What nginx has noted of
+/// the parent's headers stays noted.
+unsafe fn copy_headers(sr: Request, r: Request) -> Option<()> {
+    // SAFETY: both requests are live and share a pool. The list is made afresh, so that changing one request's leaves
+    // the other's.
+    unsafe {
+        let n: usize = nginx::list_parts::<ngx_table_elt_t>(&mut (*r).headers_in.headers)
+            .map(|part| part.len())
+            .sum();
+        let room = n + 1;
+        let elements: *mut ngx_table_elt_t =
+            ngx_palloc((*sr).pool, room * size_of::<ngx_table_elt_t>()).cast();
+        if elements.is_null() {
+            return None;
+        }
+        let mut kept = 0;
+        for header in nginx::list_items::<ngx_table_elt_t>(&mut (*r).headers_in.headers) {
+            let name = nginx::bytes(header.key);
+            let about_body = name.eq_ignore_ascii_case(b"content-length")
+                || name.eq_ignore_ascii_case(b"transfer-encoding");
+            if !about_body {
+                elements.add(kept).write(*header);
+                kept += 1;
+            }
+        }
+        let headers = &mut (*sr).headers_in;
+        let list = &mut headers.headers;
+        list.part.elts = elements.cast();
+        list.part.nelts = kept;
+        list.part.next = ptr::null_mut();
+        list.last = &mut list.part;
+        list.size = size_of::<ngx_table_elt_t>();
+        list.nalloc = room;
+        list.pool = (*sr).pool;
+        headers.content_length = ptr::null_mut();
+        headers.content_length_n = -1;
+        headers.transfer_encoding = ptr::null_mut();
+        headers.set_chunked(0);
+        if !(*sr).request_body.is_null() {
+            let length = body_length(sr).to_string();
+            headers_in::set(sr, b"Content-Length", Some(length.as_bytes()), true)?;
+        }
+        Some(())
+    }
+}
+
+unsafe fn body_length(sr: Request) -> i64 {
+    // SAFETY: the caller's subrequest has a body.
+    unsafe {
+        let mut length = 0;
+        let mut link = (*(*sr).request_body).bufs;
+        while !link.is_null() {
+            let buffer = &*(*link).buf;
+            length += if buffer.in_file() != 0 {
+                buffer.file_last - buffer.file_pos
+            } else {
+                buffer.last.offset_from(buffer.pos) as i64
+            };
+            link = (*link).next;
+        }
+        length
+    }
+}
+
+/// The capture that a subrequest belongs to.
+unsafe fn capture_of<'a>(r: Request) -> Option<&'a Capture> {
+    // SAFETY: the caller's request is live; `data` is what `issue` put beside the handler.
+    unsafe {
+        if (*r).main == r {
+            return None;
+        }
+        let post = (*r).post_subrequest.as_ref()?;
+        let handler: ngx_http_post_subrequest_pt = Some(finished);
+        if post.handler.map(|f| f as usize) != handler.map(|f| f as usize) {
+            return None;
+        }
+        post.data.cast::<Capture>().as_ref()
+    }
+}
+
+/// The header filter's part: true when the header goes no further.
+///
+/// # Safety
+/// `r` is live.
+pub unsafe fn capture_header(r: Request) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if capture_of(r).is_none() {
+            return false;
+        }
+        (*r).set_filter_need_in_memory(1);
+        (*r).set_header_sent(1);
+        if (*r).method == NGX_HTTP_HEAD as ngx_uint_t {
+            (*r).set_header_only(1);
+        }
+        true
+    }
+}
+
+/// The body filter's part: a status when the body goes no further.
+///
+/// # Safety
+/// `r` is live, and `chain` its output.
+pub unsafe fn capture_body(r: Request, chain: *mut ngx_chain_t) -> Option<ngx_int_t> {
+    // SAFETY: the caller's promise; the buffers are in memory, as the header filter asked.
+    unsafe {
+        let capture = capture_of(r)?;
+        let mut batch = capture.batch.borrow_mut();
+        let response = &mut batch.responses[capture.index];
+        let mut link = chain;
+        while !link.is_null() {
+            let buffer = &mut *(*link).buf;
+            if !response.done
+                && (buffer.temporary() != 0 || buffer.memory() != 0 || buffer.mmap() != 0)
+            {
+                let len = buffer.last.offset_from(buffer.pos) as usize;
+                response.body.extend_from_slice(nginx::raw_bytes(buffer.pos, len));
+            }
+            if buffer.last_buf() != 0 || buffer.last_in_chain() != 0 {
+                response.complete = true;
+            }
+            buffer.pos = buffer.last;
+            buffer.file_pos = buffer.file_last;
+            link = (*link).next;
+        }
+        Some(nginx::OK)
+    }
+}
+
+/// nginx is done with the subrequest: notes its status, and goes on with the parent after the last one.
+unsafe extern "C" fn finished(sr: Request, data: *mut c_void, rc: ngx_int_t) -> ngx_int_t {
+    // SAFETY: `data` is what `issue` put there; the parent is held by its subrequests.
+    unsafe {
+        let capture = &*data.cast::<Capture>();
+        let mut batch = capture.batch.borrow_mut();
+        let Some(response) = batch.responses.get_mut(capture.index) else {
+            // It was cancelled before it ran.
+            return nginx::OK;
+        };
+        if response.done {
+            return nginx::OK;
+        }
+        response.done = true;
+        log_debug!(sr, "lua run post subrequest handler, rc:{rc} c:{}", (*(*sr).main).count());
+        response.status = (*sr).headers_out.status;
+        if response.status == 0 {
+            response.status = match rc {
+                nginx::OK => NGX_HTTP_OK as ngx_uint_t,
+                nginx::ERROR => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_uint_t,
+                rc if rc >= 100 => rc as ngx_uint_t,
+                _ => 0,
+            };
+        }
+        batch.pending -= 1;
+        if let Some(ctx) = ctx::get((*sr).parent) {
+            ctx.pending_subrequests = ctx.pending_subrequests.saturating_sub(1);
+        }
+        let thread = batch.thread;
+        if batch.pending == 0 && !thread.is_null() {
+            drop(batch);
+            run::defer(thread);
+        }
+        let is_page = rc == nginx::ERROR
+            || rc == NGX_HTTP_CREATED as ngx_int_t
+            || rc == NGX_HTTP_NO_CONTENT as ngx_int_t
+            || (rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t && !crate::phase::is_abort(rc));
+        if is_page {
+            // The status is Lua's; no error page is made for it.
+            return nginx::OK;
+        }
+        rc
+    }
+}
