@@ -14,3 +14,4 @@ mod phase;
 mod platform;
 mod request;
 mod run;
+mod timer;

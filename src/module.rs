@@ -6,28 +6,29 @@ use std::ptr;
 
 use nginx_sys::*;
 
+use crate::api;
 use crate::conf::phase::Phase;
 use crate::conf::{self, LocConf, MainConf};
-use crate::lua::Vm;
+use crate::lua;
 use crate::nginx::command::*;
-use crate::nginx::own::module;
 use crate::nginx::{self, guard, log_error};
 use crate::phase::{self, directives};
 use crate::platform::module::ngx_http_spacer_platform_module;
 use crate::request::chunked::ngx_http_spacer_chunked_filter_module;
+use crate::request::main_state;
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(conf::create_main_conf),
-    init_main_conf: None,
+    init_main_conf: Some(conf::init_main_conf),
     create_srv_conf: None,
     merge_srv_conf: None,
     create_loc_conf: Some(conf::create_loc_conf),
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-const SETTINGS: [ngx_command_t; 7] = [
+const SETTINGS: [ngx_command_t; 13] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -37,6 +38,12 @@ const SETTINGS: [ngx_command_t; 7] = [
         AT_LOC,
         offset_of!(LocConf, code_cache),
     ),
+    main_num(c"lua_thread_cache_max_entries", offset_of!(MainConf, thread_cache_max)),
+    main_num(c"lua_max_pending_timers", offset_of!(MainConf, max_pending_timers)),
+    main_num(c"lua_max_running_timers", offset_of!(MainConf, max_running_timers)),
+    main_flag(c"rewrite_by_lua_no_postpone", offset_of!(MainConf, rewrite_no_postpone)),
+    main_flag(c"access_by_lua_no_postpone", offset_of!(MainConf, access_no_postpone)),
+    flag(c"lua_check_client_abort", offset_of!(LocConf, check_client_abort)),
     flag(c"lua_need_request_body", offset_of!(LocConf, need_request_body)),
     flag(c"lua_http10_buffering", offset_of!(LocConf, http10_buffering)),
     flag(c"lua_use_default_type", offset_of!(LocConf, use_default_type)),
@@ -131,8 +138,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             if !phase::install(cf) {
                 return nginx::ERROR;
             }
+            lua::provide(&api::thread::MODULES);
             let conf = conf::main_conf(cf);
-            match init_vm(conf) {
+            match main_state::new_vm(conf, true) {
                 Ok(vm) => conf.vm = nginx::pool_box((*cf).pool, vm),
                 Err(message) => {
                     nginx::log_parts(NGX_LOG_ERR, (*cf).log, &[&message]);
@@ -147,50 +155,35 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     }
 }
 
-unsafe fn init_vm(conf: &MainConf) -> Result<Vm, Vec<u8>> {
-    // SAFETY: the configuration is live.
-    unsafe {
-        let mut vm = conf::new_vm(conf).map_err(String::into_bytes)?;
-        if let Some(code) = conf.code[Phase::Init.index()].as_ref() {
-            phase::init::run(&mut vm, Phase::Init, code)
-                .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())?;
-        }
-        Ok(vm)
-    }
-}
-
-/// The module's `http` configuration of a cycle, if it has any.
-unsafe fn conf_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
-    // SAFETY: the caller's cycle is live, and its entry for `http` holds the arrays of configurations.
-    unsafe {
-        let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
-        let http = (http as *mut ngx_http_conf_ctx_t).as_ref()?;
-        Some(nginx::module_conf(http.main_conf, module()))
-    }
-}
-
 /// A worker starts: runs `init_worker_by_lua*`.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls this with the worker's cycle.
     unsafe {
         guard((*cycle).log, nginx::ERROR, || {
-            let Some(conf) = conf_of(cycle) else { return nginx::OK };
-            let (Some(vm), Some(code)) =
-                (conf.vm.as_mut(), conf.code[Phase::InitWorker.index()].as_ref())
-            else {
-                return nginx::OK;
-            };
-            if let Err(message) = phase::init::run(vm, Phase::InitWorker, code) {
-                phase::init::report((*cycle).log, "init_worker_by_lua", &message);
-            }
+            run_in_worker(cycle, Phase::InitWorker);
             nginx::OK
         })
     }
 }
 
+/// A worker ends: runs `exit_worker_by_lua*`.
 unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     // SAFETY: the cycle is live until the process ends.
     unsafe {
+        guard((*cycle).log, (), || run_in_worker(cycle, Phase::ExitWorker));
         log_error!(NGX_LOG_DEBUG, (*cycle).log, "spacer: worker process exits");
+    }
+}
+
+/// Runs the code of a phase that belongs to a worker. An error is logged.
+unsafe fn run_in_worker(cycle: *mut ngx_cycle_t, phase: Phase) {
+    // SAFETY: the caller's cycle is live.
+    unsafe {
+        let Some(conf) = conf::conf_of(cycle) else { return };
+        let (Some(vm), Some(code)) = (conf.vm(), conf.code(phase)) else { return };
+        if let Err(message) = main_state::run_without_request(vm, phase, code) {
+            let tag = phase.row().tag().as_bytes();
+            nginx::log_parts(NGX_LOG_ERR, (*cycle).log, &[tag, b" error: ", &message]);
+        }
     }
 }

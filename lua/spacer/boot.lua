@@ -18,6 +18,7 @@ require "spacer.time"(ngx)
 require "spacer.capture"(ngx)
 require("spacer.body_filter")(ngx)
 require "spacer.coroutines"
+require "spacer.threads"(ngx)
 
 -- ngx.ctx tables, by the number that each request holds.
 local ctx_tables = {}
@@ -40,7 +41,7 @@ local function set_ctx(t)
     ctx_tables[C.spacer_new_ctx_slot()] = t
 end
 
---- A number under which a subrequest finds `t` as its ngx.ctx.
+--- A number under which the subrequest that is added next finds `t` as its ngx.ctx.
 function base.share_ctx(t)
     local slot = C.spacer_reserve_ctx_slot()
     ctx_tables[slot] = t
@@ -119,6 +120,6 @@ require "spacer.endpoints"
 return {
     ctx_tables = ctx_tables,
     wait = base.WAIT,
-    dispatch = require("spacer.function").dispatch,
-    trigger = require "spacer.trigger",
+    -- What runs without a directive, in the order in which the module asks for it.
+    entries = { require("spacer.function").dispatch, require "spacer.trigger" },
 }

@@ -9,6 +9,8 @@ local type, tostring, pairs, error, select, unpack = type, tostring, pairs, erro
 
 local SHARE_VARS, COPY_VARS = 1, 2
 
+local batch_number = ffi_new("size_t[1]")
+
 -- Adds one subrequest to the batch. Errors are raised at the caller of the API function.
 local function add(ngx, index, uri, options)
     if type(uri) == "number" then
@@ -16,8 +18,8 @@ local function add(ngx, index, uri, options)
     elseif type(uri) ~= "string" then
         error("bad argument #1 to 'capture' (string expected, got " .. (uri == nil and "nil" or type(uri)) .. ")", 3)
     end
-    local query, method, body, forward, vars_action, slot = "", ngx.HTTP_GET, nil, false, 0, 0
-    local vars
+    local query, method, body, forward, vars_action = "", ngx.HTTP_GET, nil, false, 0
+    local vars, shared
     if options ~= nil then
         if type(options) ~= "table" then
             error("expecting table as the 2nd argument for subrequest " .. index .. ", but got " .. type(options), 3)
@@ -60,7 +62,7 @@ local function add(ngx, index, uri, options)
             if type(value) ~= "table" then
                 error("Bad ctx option value type " .. type(value) .. ", expected a Lua table", 3)
             end
-            slot = base.share_ctx(value)
+            shared = value
         end
         value = options.body
         kind = type(value)
@@ -71,6 +73,7 @@ local function add(ngx, index, uri, options)
         end
     end
     local body_len = body and #body or 0
+    local slot = shared and base.share_ctx(shared) or 0
     check(C.spacer_capture_add(uri, #uri, query, #query, method, body, body_len, forward, vars_action, slot), 1)
     if vars then
         for name, value in pairs(vars) do
@@ -87,17 +90,17 @@ local function add(ngx, index, uri, options)
     end
 end
 
-local function response(index)
-    local status, truncated = C.spacer_capture_status(index), false
+local function response(batch, index)
+    local status, truncated = C.spacer_capture_status(batch, index), false
     if status < 0 then
         status, truncated = -status - 1000, true
     end
-    C.spacer_capture_body(index, out)
+    C.spacer_capture_body(batch, index, out)
     local body = out_string()
-    local max = C.spacer_capture_count_headers(index)
+    local max = C.spacer_capture_count_headers(batch, index)
     local headers = ffi_new("spacer_header[?]", max)
     local header = {}
-    for i = 0, C.spacer_capture_headers(index, headers, max) - 1 do
+    for i = 0, C.spacer_capture_headers(batch, index, headers, max) - 1 do
         local name = ffi_string(headers[i].name.data, headers[i].name.len)
         local value = ffi_string(headers[i].value.data, headers[i].value.len)
         local old = header[name]
@@ -114,12 +117,15 @@ local function response(index)
 end
 
 local function run(n)
-    await(check(C.spacer_capture_run()))
+    local rc = check(C.spacer_capture_run(batch_number))
+    -- Others may capture meanwhile.
+    local batch = batch_number[0]
+    await(rc)
     local responses = {}
     for i = 1, n do
-        responses[i] = response(i - 1)
+        responses[i] = response(batch, i - 1)
     end
-    C.spacer_capture_end()
+    C.spacer_capture_end(batch)
     return unpack(responses, 1, n)
 end
 

@@ -1,37 +1,90 @@
 --- coroutine.*: a coroutine of the user's own that waits (sleeps, reads a body) makes the coroutine that resumed it
--- wait as well, down to the one that the scheduler knows.
+-- wait as well, down to the one that the scheduler knows. Meanwhile nobody else may resume either.
 
 local base = require "spacer.base"
+local tasks = require "spacer.tasks"
 local WAIT = base.WAIT
-local error, type = error, type
-local co_create, co_resume, co_yield, co_status =
-    coroutine.create, coroutine.resume, coroutine.yield, coroutine.status
+local task_state, note_failed, create = tasks.state, tasks.note_failed, tasks.create
+local error, type, setmetatable = error, type, setmetatable
+local co_create, co_resume, co_yield, co_status, co_running =
+    coroutine.create, coroutine.resume, coroutine.yield, coroutine.status, coroutine.running
+
+local WEAK = { __mode = "k" }
+-- Coroutines that only the scheduler resumes, and those of the user's that wait: their status is not Lua's own.
+local kept = setmetatable({}, WEAK)
+-- Those that have resumed one which waits.
+local resuming = setmetatable({}, WEAK)
+
+local function status(co)
+    local own = co_status(co)
+    if own == "suspended" then
+        if resuming[co] then
+            return "normal"
+        end
+        return task_state(co) or kept[co] and "running" or own
+    elseif own == "dead" and task_state(co) == "zombie" then
+        return "zombie"
+    end
+    return own
+end
+
+local settle
+
+local function waited(co, resumer, ...)
+    kept[co] = nil
+    resuming[resumer] = nil
+    return settle(co, co_resume(co, ...))
+end
 
 -- Passes waiting on, until the coroutine yields for its resumer, returns or fails.
-local function settle(co, ...)
+function settle(co, ...)
     local ok, first = ...
     if ok and first == WAIT and co_status(co) == "suspended" then
-        return settle(co, co_resume(co, co_yield(WAIT)))
+        local resumer = co_running()
+        kept[co] = true
+        resuming[resumer] = true
+        return waited(co, resumer, co_yield(WAIT))
     end
     return ...
 end
 
 local function resume(co, ...)
+    if kept[co] then
+        return false, "cannot resume " .. status(co) .. " coroutine"
+    end
     return settle(co, co_resume(co, ...))
 end
-coroutine.resume = resume
 
-local function unwrap(ok, ...)
+local function unwrap(co, ok, ...)
     if not ok then
         local message = ...
+        note_failed(co, message)
         error(message, type(message) == "string" and 0 or 1)
     end
     return ...
 end
 
-function coroutine.wrap(f)
-    local co = co_create(f)
-    return function(...)
-        return unwrap(resume(co, ...))
+coroutine._create, coroutine._resume, coroutine._yield, coroutine._status = co_create, co_resume, co_yield, co_status
+coroutine.__create, coroutine.__resume, coroutine.__yield, coroutine.__status = create, resume, co_yield, status
+coroutine.create, coroutine.resume, coroutine.status = create, resume, status
+
+function coroutine.running()
+    local co = co_running()
+    if co and task_state(co) then
+        kept[co] = true
     end
+    return co
+end
+
+function coroutine.wrap(f)
+    local co = create(f)
+    return function(...)
+        return unwrap(co, resume(co, ...))
+    end
+end
+
+--- Notes that only the scheduler resumes `co`. Returns it.
+function base.keep(co)
+    kept[co] = true
+    return co
 end

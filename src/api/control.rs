@@ -4,21 +4,23 @@ use std::ffi::c_int;
 
 use nginx_sys::*;
 
-use super::{arg, error, headers_out, with_request_in, AGAIN, HANDLERS, OK, RAISE};
+use super::{arg, error, with_request_in, AGAIN, HANDLERS, OK, RAISE};
 use crate::conf::phase::Phase;
 use crate::nginx::{self, log_debug, log_error};
-use crate::phase::is_abort;
 use crate::request::ctx::{Ctx, End};
+use crate::request::headers_out;
+use crate::request::status::is_abort;
 
 /// Leaves the request's end for the scheduler; Lua yields and is never resumed. A phase that can't yield goes on, or
 /// raises.
-fn end(ctx: &mut Ctx, end: End) -> c_int {
-    ctx.end = Some(end);
+fn end(ctx: &Ctx, end: End) -> c_int {
+    ctx.end.set(Some(end));
     AGAIN
 }
 
 fn refuse_with_subrequests(ctx: &Ctx) -> Option<c_int> {
-    (ctx.pending_subrequests > 0)
+    ctx.batches
+        .are_pending()
         .then(|| error(RAISE, format_args!("attempt to abort with pending subrequests")))
 }
 
@@ -57,9 +59,9 @@ pub extern "C" fn spacer_exit(status: c_int) -> c_int {
             log_debug!(r, "lua exit with code {status}");
         }
         let rc = end(ctx, End::Exit(status));
-        ctx.exit_status = Some(status);
-        if super::current().thread.is_null() {
-            ctx.end = None;
+        ctx.exit_status.set(Some(status));
+        if super::current().task.is_none() {
+            ctx.end.set(None);
             OK
         } else {
             rc

@@ -14,6 +14,7 @@ pub mod output;
 pub mod request;
 pub mod request_body;
 pub mod subrequest;
+pub mod thread;
 pub mod time;
 pub mod var;
 pub mod worker;
@@ -22,10 +23,14 @@ use std::ffi::c_int;
 use std::fmt;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
+use coro::Wait;
+
 use crate::conf::phase::{Phase, HANDLERS};
 use crate::nginx::cell::Worker;
+use crate::nginx::panic_message;
 use crate::request::ctx::Ctx;
-use crate::run::{Current, Thread, Wait, CURRENT};
+pub use crate::request::current::current;
+use crate::request::tasks::{scheduler, Requests};
 
 /// Done.
 pub const OK: c_int = 0;
@@ -93,26 +98,15 @@ pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
 /// Runs a boundary function's body; a panic in it becomes a raised error.
 pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("unknown");
-        error(RAISE, format_args!("internal error: {message}"))
+        error(RAISE, format_args!("internal error: {}", panic_message(&*panic)))
     })
 }
 
-/// What runs at this moment.
-pub fn current() -> Current {
-    // SAFETY: one thread; the value is copied.
-    unsafe { *CURRENT.get() }
-}
-
 /// Runs `f` with the current `Ctx`, where there is one: that of a client's request, or of Lua that runs without one.
-pub fn with_context(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
+pub fn with_context(f: impl FnOnce(&Ctx) -> c_int) -> c_int {
     boundary(|| {
-        // SAFETY: the current `Ctx` is alive while its Lua runs, and no other reference to it is in use then.
-        match unsafe { current().ctx.as_mut() } {
+        // SAFETY: the current `Ctx` is alive while its Lua runs.
+        match unsafe { current().ctx.as_ref() } {
             Some(ctx) => f(ctx),
             None => error(RAISE, format_args!("no request found")),
         }
@@ -120,12 +114,12 @@ pub fn with_context(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
 }
 
 /// As [`with_context`], for a client's request only.
-pub fn with_request(f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
-    with_context(|ctx| if ctx.phase == Phase::Timer { disabled() } else { f(ctx) })
+pub fn with_request(f: impl FnOnce(&Ctx) -> c_int) -> c_int {
+    with_context(|ctx| if ctx.phase.get() == Phase::Timer { disabled() } else { f(ctx) })
 }
 
 /// As [`with_request`], in one of `phases` only.
-pub fn with_request_in(phases: u32, f: impl FnOnce(&mut Ctx) -> c_int) -> c_int {
+pub fn with_request_in(phases: u32, f: impl FnOnce(&Ctx) -> c_int) -> c_int {
     with_context(|ctx| if current().phase.is_in(phases) { f(ctx) } else { disabled() })
 }
 
@@ -134,25 +128,22 @@ pub fn disabled() -> c_int {
     error(RAISE, format_args!("API disabled in the context of {}", current().phase.directive()))
 }
 
-/// Leaves a future in the current coroutine's slot and says *again*.
+/// Leaves a future in the current task's slot and says *again*.
 pub fn wait(future: Wait) -> c_int {
-    // SAFETY: the current thread is alive while its Lua runs.
-    match unsafe { thread() } {
-        Some(thread) => {
-            thread.wait = Some(future);
+    match current().task {
+        Some(task) => {
+            scheduler().wait_for(&mut Requests, task, future);
             AGAIN
         }
         None => disabled(),
     }
 }
 
-/// The current coroutine, where the phase can wait.
-///
-/// # Safety
-/// The reference isn't kept beyond the boundary call.
-pub unsafe fn thread<'a>() -> Option<&'a mut Thread> {
-    // SAFETY: the caller's promise.
-    unsafe { current().thread.as_mut() }
+/// Gives up what the current task was about to wait for.
+pub fn give_up() {
+    if let Some(task) = current().task {
+        scheduler().give_up(&mut Requests, task);
+    }
 }
 
 /// A boundary call's argument bytes.

@@ -8,18 +8,19 @@ use std::task::Poll;
 use nginx_sys::*;
 
 use super::{arg, error, wait, with_request_in, AGAIN, FAIL, HANDLERS, OK};
-use crate::conf;
+use crate::conf::{self, core_loc_conf};
 use crate::nginx::{self, log_debug};
 use crate::request::ctx::Ctx;
 use crate::request::output::{
-    core_loc_conf, finish, hand_over, is_flushed, pass_on, send_header, transmit_header, STAGE_MAX,
+    finish, hand_over, is_flushed, pass_on, send_header, transmit_header, STAGE_MAX,
 };
 
 /// The status of a print that comes when nothing may be printed any more.
 fn refuse(ctx: &Ctx) -> Option<c_int> {
     // SAFETY: the request is live.
     let header_only = unsafe { (*ctx.r).header_only() } != 0;
-    (header_only || ctx.output.eof || ctx.output.failed).then(|| refusal(ctx, header_only))
+    (header_only || ctx.output.eof.get() || ctx.output.failed.get())
+        .then(|| refusal(ctx, header_only))
 }
 
 #[cold]
@@ -27,7 +28,7 @@ fn refusal(ctx: &Ctx, header_only: bool) -> c_int {
     if header_only {
         return error(FAIL, format_args!("header only"));
     }
-    if ctx.output.eof {
+    if ctx.output.eof.get() {
         return error(FAIL, format_args!("seen eof"));
     }
     filter_error()
@@ -38,7 +39,7 @@ fn filter_error() -> c_int {
 }
 
 /// Does `operation` at once, or, where it would run Lua filters, outside Lua.
-fn perform(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
+fn perform(ctx: &Ctx, operation: unsafe fn(&Ctx) -> c_int) -> c_int {
     // SAFETY: the request is live now, and when its thread's future is polled.
     unsafe {
         if !conf::loc_conf(ctx.r).has_filters() {
@@ -49,24 +50,21 @@ fn perform(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
 }
 
 #[cold]
-fn perform_outside(ctx: &mut Ctx, operation: unsafe fn(&mut Ctx) -> c_int) -> c_int {
-    let ctx: *mut Ctx = ctx;
+fn perform_outside(ctx: &Ctx, operation: unsafe fn(&Ctx) -> c_int) -> c_int {
+    let ctx = std::ptr::from_ref(ctx);
     // SAFETY: as in `perform`.
-    wait(Box::pin(std::future::poll_fn(move |_| Poll::Ready(unsafe { operation(&mut *ctx) }))))
+    wait(Box::pin(std::future::poll_fn(move |_| Poll::Ready(unsafe { operation(&*ctx) }))))
 }
 
 /// Gives up the wait that `perform` asked for: the coroutine can't yield.
 #[no_mangle]
 pub extern "C" fn spacer_put_off() {
-    // SAFETY: the current thread is alive while its Lua runs.
-    if let Some(thread) = unsafe { super::thread() } {
-        thread.wait = None;
-    }
+    super::give_up();
 }
 
 /// After a print: sends the header if it isn't, and hands on a full stage.
-fn commit(ctx: &mut Ctx) -> c_int {
-    if ctx.output.stage.len() < STAGE_MAX && ctx.header_sent() {
+fn commit(ctx: &Ctx) -> c_int {
+    if ctx.output.staged() < STAGE_MAX && ctx.header_sent() {
         return OK;
     }
     perform(ctx, |ctx| {
@@ -74,23 +72,23 @@ fn commit(ctx: &mut Ctx) -> c_int {
         unsafe {
             let rc = send_header(ctx);
             if rc == nginx::ERROR || rc > nginx::OK {
-                ctx.output.failed = true;
+                ctx.output.failed.set(true);
                 // A header filter may have sent another response instead.
-                ctx.output.stage.clear();
+                ctx.output.stage().clear();
                 return filter_error();
             }
             if (*ctx.r).header_only() != 0 {
-                ctx.output.eof = true;
-                ctx.output.stage.clear();
-                if ctx.output.buffering {
+                ctx.output.eof.set(true);
+                ctx.output.stage().clear();
+                if ctx.output.buffering.get() {
                     transmit_header(ctx);
                 }
                 return OK;
             }
-            if ctx.output.buffering {
+            if ctx.output.buffering.get() {
                 log_debug!(ctx.r, "lua buffering output bufs for the HTTP 1.0 request");
             }
-            if ctx.output.stage.len() >= STAGE_MAX && hand_over(ctx) == nginx::ERROR {
+            if ctx.output.staged() >= STAGE_MAX && hand_over(ctx) == nginx::ERROR {
                 return filter_error();
             }
             OK
@@ -106,8 +104,11 @@ pub extern "C" fn spacer_say(data: *const u8, len: usize) -> c_int {
             return refused;
         }
         // SAFETY: Lua's string.
-        ctx.output.stage.extend_from_slice(unsafe { arg(data, len) });
-        ctx.output.stage.push(b'\n');
+        let text = unsafe { arg(data, len) };
+        let mut stage = ctx.output.stage();
+        stage.extend_from_slice(text);
+        stage.push(b'\n');
+        drop(stage);
         commit(ctx)
     })
 }
@@ -120,7 +121,7 @@ pub extern "C" fn spacer_print(data: *const u8, len: usize) -> c_int {
             return refused;
         }
         // SAFETY: Lua's string.
-        ctx.output.stage.extend_from_slice(unsafe { arg(data, len) });
+        ctx.output.stage().extend_from_slice(unsafe { arg(data, len) });
         commit(ctx)
     })
 }
@@ -129,7 +130,7 @@ pub extern "C" fn spacer_print(data: *const u8, len: usize) -> c_int {
 #[no_mangle]
 pub extern "C" fn spacer_print_begin() -> c_int {
     with_request_in(HANDLERS, |ctx| {
-        ctx.output.mark = ctx.output.stage.len();
+        ctx.output.mark.set(ctx.output.staged());
         refuse(ctx).unwrap_or(OK)
     })
 }
@@ -139,7 +140,7 @@ pub extern "C" fn spacer_print_begin() -> c_int {
 pub extern "C" fn spacer_print_piece(data: *const u8, len: usize) {
     with_request_in(HANDLERS, |ctx| {
         // SAFETY: Lua's string.
-        ctx.output.stage.extend_from_slice(unsafe { arg(data, len) });
+        ctx.output.stage().extend_from_slice(unsafe { arg(data, len) });
         OK
     });
 }
@@ -148,7 +149,7 @@ pub extern "C" fn spacer_print_piece(data: *const u8, len: usize) {
 #[no_mangle]
 pub extern "C" fn spacer_print_number(number: f64) {
     with_request_in(HANDLERS, |ctx| {
-        write_number(&mut ctx.output.stage, number);
+        write_number(&mut ctx.output.stage(), number);
         OK
     });
 }
@@ -170,7 +171,7 @@ pub fn write_number(out: &mut Vec<u8>, number: f64) {
 #[no_mangle]
 pub extern "C" fn spacer_print_cancel() {
     with_request_in(HANDLERS, |ctx| {
-        ctx.output.stage.truncate(ctx.output.mark);
+        ctx.output.stage().truncate(ctx.output.mark.get());
         OK
     });
 }
@@ -180,7 +181,7 @@ pub extern "C" fn spacer_print_cancel() {
 pub extern "C" fn spacer_print_end(newline: bool) -> c_int {
     with_request_in(HANDLERS, |ctx| {
         if newline {
-            ctx.output.stage.push(b'\n');
+            ctx.output.stage().push(b'\n');
         }
         commit(ctx)
     })
@@ -206,7 +207,7 @@ pub extern "C" fn spacer_send_headers() -> c_int {
 #[no_mangle]
 pub extern "C" fn spacer_eof() -> c_int {
     with_request_in(HANDLERS, |ctx| {
-        if ctx.output.eof {
+        if ctx.output.eof.get() {
             return error(FAIL, format_args!("seen eof"));
         }
         // SAFETY: the request is live.
@@ -231,10 +232,10 @@ pub extern "C" fn spacer_flush(wait_for_client: bool) -> c_int {
             if (*ctx.r).header_only() != 0 {
                 return error(FAIL, format_args!("header only"));
             }
-            if ctx.output.eof {
+            if ctx.output.eof.get() {
                 return error(FAIL, format_args!("seen eof"));
             }
-            if ctx.output.buffering {
+            if ctx.output.buffering.get() {
                 log_debug!(ctx.r, "lua http 1.0 buffering makes ngx.flush() a no-op");
                 return error(FAIL, format_args!("buffering"));
             }
@@ -258,7 +259,7 @@ pub extern "C" fn spacer_flush(wait_for_client: bool) -> c_int {
     })
 }
 
-unsafe fn flush_now(ctx: &mut Ctx) -> c_int {
+unsafe fn flush_now(ctx: &Ctx) -> c_int {
     // SAFETY: as in `perform`.
     if unsafe { pass_on(ctx, true) } == nginx::ERROR {
         return filter_error();
@@ -267,11 +268,11 @@ unsafe fn flush_now(ctx: &mut Ctx) -> c_int {
 }
 
 /// Waits until the client has taken everything; `first` says that the flush itself is still to be done.
-fn wait_flushed(ctx: &mut Ctx, mut first: bool) -> c_int {
-    let ctx: *mut Ctx = ctx;
-    wait(Box::pin(std::future::poll_fn(move |_| {
-        // SAFETY: the future belongs to a thread of this `Ctx`.
-        let ctx = unsafe { &mut *ctx };
+fn wait_flushed(ctx: &Ctx, mut first: bool) -> c_int {
+    let ctx = std::ptr::from_ref(ctx);
+    wait(Box::pin(std::future::poll_fn(move |context| {
+        // SAFETY: the future belongs to a task of this `Ctx`.
+        let ctx = unsafe { &*ctx };
         if std::mem::take(&mut first) {
             // SAFETY: outside Lua, with a live request.
             let rc = unsafe { flush_now(ctx) };
@@ -297,7 +298,7 @@ fn wait_flushed(ctx: &mut Ctx, mut first: bool) -> c_int {
                 (*connection).buffered(),
                 (*(*connection).write).delayed()
             );
-            ctx.output.flushing = true;
+            ctx.output.wake_when_flushed(context.waker());
             let core = core_loc_conf(ctx.r);
             let event = (*connection).write;
             if (*event).delayed() == 0 {

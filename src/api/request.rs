@@ -6,6 +6,7 @@ use nginx_sys::*;
 
 use super::{arg, error, spacer_str, with_context, with_request, OK, RAISE};
 use crate::nginx;
+use crate::request::method::method_name;
 
 #[no_mangle]
 pub extern "C" fn spacer_req_method(out: &mut spacer_str) -> c_int {
@@ -14,30 +15,6 @@ pub extern "C" fn spacer_req_method(out: &mut spacer_str) -> c_int {
         out.set(unsafe { nginx::bytes((*ctx.r).method_name) });
         OK
     })
-}
-
-/// The methods by nginx's bits.
-pub const METHODS: [(u32, &[u8]); 15] = [
-    (NGX_HTTP_GET, b"GET"),
-    (NGX_HTTP_HEAD, b"HEAD"),
-    (NGX_HTTP_POST, b"POST"),
-    (NGX_HTTP_PUT, b"PUT"),
-    (NGX_HTTP_DELETE, b"DELETE"),
-    (NGX_HTTP_MKCOL, b"MKCOL"),
-    (NGX_HTTP_COPY, b"COPY"),
-    (NGX_HTTP_MOVE, b"MOVE"),
-    (NGX_HTTP_OPTIONS, b"OPTIONS"),
-    (NGX_HTTP_PROPFIND, b"PROPFIND"),
-    (NGX_HTTP_PROPPATCH, b"PROPPATCH"),
-    (NGX_HTTP_LOCK, b"LOCK"),
-    (NGX_HTTP_UNLOCK, b"UNLOCK"),
-    (NGX_HTTP_PATCH, b"PATCH"),
-    (NGX_HTTP_TRACE, b"TRACE"),
-];
-
-/// The name of a method constant.
-pub fn method_name(method: c_int) -> Option<&'static [u8]> {
-    METHODS.iter().find(|(bit, _)| *bit as c_int == method).map(|(_, name)| *name)
 }
 
 #[no_mangle]
@@ -119,24 +96,22 @@ pub extern "C" fn spacer_is_subrequest() -> c_int {
 /// The number of the request's `ngx.ctx` table; 0 when it has none.
 #[no_mangle]
 pub extern "C" fn spacer_ctx_slot() -> c_int {
-    with_context(|ctx| ctx.ctx_slot)
+    with_context(|ctx| ctx.ctx_slot.get())
 }
 
 /// A number for a table that becomes the request's `ngx.ctx`.
 #[no_mangle]
 pub extern "C" fn spacer_new_ctx_slot() -> c_int {
     with_context(|ctx| {
-        if ctx.ctx_slot == 0 {
-            // SAFETY: the request's VM is alive.
-            ctx.ctx_slot = unsafe { (*ctx.vm).new_ctx_slot() };
+        if ctx.ctx_slot.get() == 0 {
+            ctx.ctx_slot.set(ctx.vm().new_ctx_slot());
         }
-        ctx.ctx_slot
+        ctx.ctx_slot.get()
     })
 }
 
-/// A number for a table that becomes a subrequest's `ngx.ctx`.
+/// A number for a table that becomes a subrequest's `ngx.ctx`: it belongs to the subrequest that is added next.
 #[no_mangle]
 pub extern "C" fn spacer_reserve_ctx_slot() -> c_int {
-    // SAFETY: the request's VM is alive.
-    with_context(|ctx| unsafe { (*ctx.vm).new_ctx_slot() })
+    with_context(|ctx| ctx.vm().new_ctx_slot())
 }

@@ -1,20 +1,17 @@
 //! `ngx.location.capture` and `capture_multi`: a batch of subrequests is described, run, and read ([`crate::request::capture`]).
 
-use std::cell::RefCell;
 use std::ffi::c_int;
-use std::ptr;
-use std::rc::Rc;
 use std::task::Poll;
 
 use nginx_sys::*;
 
 use super::headers_out::spacer_header;
-use super::request::method_name;
 use super::{
     arg, error, spacer_str, wait, with_request, with_request_in, HANDLERS, NONE, OK, RAISE,
 };
 use crate::nginx::{self, log_debug, log_error};
-use crate::request::capture::{issue, Batch, Response, Wanted};
+use crate::request::capture::{issue, Response, SharedTable, Waiting, Wanted};
+use crate::request::method::method_name;
 
 #[no_mangle]
 pub extern "C" fn spacer_capture_begin() -> c_int {
@@ -26,12 +23,7 @@ pub extern "C" fn spacer_capture_begin() -> c_int {
                 return error(RAISE, format_args!("http2 requests not supported yet"));
             }
         }
-        ctx.batch = Some(Rc::new(RefCell::new(Batch {
-            wanted: Vec::new(),
-            responses: Vec::new(),
-            pending: 0,
-            thread: ptr::null_mut(),
-        })));
+        ctx.batches.wanted.borrow_mut().clear();
         OK
     })
 }
@@ -51,6 +43,7 @@ pub extern "C" fn spacer_capture_add(
     ctx_slot: c_int,
 ) -> c_int {
     with_request(|ctx| {
+        let shared = (ctx_slot != 0).then(|| SharedTable::new(ctx.vm(), ctx_slot));
         // SAFETY: Lua's strings, and a live request.
         unsafe {
             let pool = (*ctx.r).pool;
@@ -81,8 +74,7 @@ pub extern "C" fn spacer_capture_add(
                 let Some(joined) = joined else { return no_memory() };
                 query = joined;
             }
-            let Some(batch) = &ctx.batch else { return NONE };
-            batch.borrow_mut().wanted.push(Wanted {
+            ctx.batches.wanted.borrow_mut().push(Wanted {
                 uri,
                 args: query,
                 method,
@@ -90,7 +82,7 @@ pub extern "C" fn spacer_capture_add(
                 forward_body,
                 vars_action,
                 vars: Vec::new(),
-                ctx_slot,
+                ctx: shared,
             });
         }
         OK
@@ -106,8 +98,7 @@ pub extern "C" fn spacer_capture_var(
     value_len: usize,
 ) -> c_int {
     with_request(|ctx| {
-        let Some(batch) = &ctx.batch else { return NONE };
-        if let Some(last) = batch.borrow_mut().wanted.last_mut() {
+        if let Some(last) = ctx.batches.wanted.borrow_mut().last_mut() {
             // SAFETY: Lua's strings.
             unsafe {
                 last.vars.push((arg(name, name_len).to_vec(), arg(value, value_len).to_vec()))
@@ -117,12 +108,13 @@ pub extern "C" fn spacer_capture_var(
     })
 }
 
-/// Issues the batch and waits for all of its responses.
+/// Issues the subrequests that were added and waits for all of their responses, which are read under `batch`.
 #[no_mangle]
-pub extern "C" fn spacer_capture_run() -> c_int {
+pub extern "C" fn spacer_capture_run(batch: &mut usize) -> c_int {
     with_request(|ctx| {
-        let Some(batch) = ctx.batch.clone() else { return NONE };
-        let wanted = std::mem::take(&mut batch.borrow_mut().wanted);
+        let wanted = std::mem::take(&mut *ctx.batches.wanted.borrow_mut());
+        let (number, issued) = ctx.batches.begin(super::current().task);
+        let waiting = Waiting(issued);
         // SAFETY: the request is live.
         unsafe {
             log_debug!(
@@ -131,17 +123,16 @@ pub extern "C" fn spacer_capture_run() -> c_int {
                 nginx::text((*ctx.r).uri),
                 (*(*ctx.r).main).count()
             );
-            for wanted in &wanted {
-                let status = issue(ctx, &batch, wanted);
-                if status != OK {
-                    return status;
+            for wanted in wanted {
+                if let Err(message) = issue(ctx, &waiting.0, wanted) {
+                    ctx.batches.end(number);
+                    return error(RAISE, format_args!("{message}"));
                 }
             }
-            batch.borrow_mut().thread = super::current().thread;
         }
-        let guard = Waiting(batch);
+        *batch = number;
         wait(Box::pin(std::future::poll_fn(move |_| {
-            if guard.0.borrow().pending == 0 {
+            if waiting.0.is_done() {
                 Poll::Ready(OK)
             } else {
                 Poll::Pending
@@ -150,27 +141,18 @@ pub extern "C" fn spacer_capture_run() -> c_int {
     })
 }
 
-/// The waiting end of a batch: when it is dropped nobody is woken any more.
-struct Waiting(Rc<RefCell<Batch>>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.borrow_mut().thread = ptr::null_mut();
-    }
-}
-
-fn with_response(index: usize, f: impl FnOnce(&mut Response) -> c_int) -> c_int {
+fn with_response(batch: usize, index: usize, f: impl FnOnce(&mut Response) -> c_int) -> c_int {
     with_request(|ctx| {
-        let Some(batch) = ctx.batch.clone() else { return NONE };
-        let mut batch = batch.borrow_mut();
-        batch.responses.get_mut(index).map_or(NONE, f)
+        let Some(batch) = ctx.batches.get(batch) else { return NONE };
+        let mut responses = batch.responses.borrow_mut();
+        responses.get_mut(index).map_or(NONE, f)
     })
 }
 
 /// The status of a response; negative when its body was cut short.
 #[no_mangle]
-pub extern "C" fn spacer_capture_status(index: usize) -> c_int {
-    with_response(index, |response| {
+pub extern "C" fn spacer_capture_status(batch: usize, index: usize) -> c_int {
+    with_response(batch, index, |response| {
         let status = response.status as c_int;
         // SAFETY: the subrequest is as alive as its parent.
         let header_only = unsafe { (*response.request).header_only() } != 0;
@@ -183,8 +165,8 @@ pub extern "C" fn spacer_capture_status(index: usize) -> c_int {
 }
 
 #[no_mangle]
-pub extern "C" fn spacer_capture_body(index: usize, out: &mut spacer_str) -> c_int {
-    with_response(index, |response| {
+pub extern "C" fn spacer_capture_body(batch: usize, index: usize, out: &mut spacer_str) -> c_int {
+    with_response(batch, index, |response| {
         out.set(&response.body);
         OK
     })
@@ -192,8 +174,8 @@ pub extern "C" fn spacer_capture_body(index: usize, out: &mut spacer_str) -> c_i
 
 /// How many headers a response has at most.
 #[no_mangle]
-pub extern "C" fn spacer_capture_count_headers(index: usize) -> c_int {
-    with_response(index, |response| {
+pub extern "C" fn spacer_capture_count_headers(batch: usize, index: usize) -> c_int {
+    with_response(batch, index, |response| {
         // SAFETY: the subrequest is as alive as its parent.
         let n: usize = unsafe {
             nginx::list_parts::<ngx_table_elt_t>(&mut (*response.request).headers_out.headers)
@@ -207,11 +189,12 @@ pub extern "C" fn spacer_capture_count_headers(index: usize) -> c_int {
 /// A response's headers, with the names as they are; a length that nginx only has as a number is written out.
 #[no_mangle]
 pub extern "C" fn spacer_capture_headers(
+    batch: usize,
     index: usize,
     headers: *mut spacer_header,
     max: usize,
 ) -> c_int {
-    with_response(index, |response| {
+    with_response(batch, index, |response| {
         // SAFETY: Lua's array of `max` elements; the subrequest is as alive as its parent.
         unsafe {
             let out = &mut (*response.request).headers_out;
@@ -266,9 +249,9 @@ pub extern "C" fn spacer_capture_headers(
 
 /// Forgets the batch whose responses have been read.
 #[no_mangle]
-pub extern "C" fn spacer_capture_end() {
+pub extern "C" fn spacer_capture_end(batch: usize) {
     with_request(|ctx| {
-        ctx.batch = None;
+        ctx.batches.end(batch);
         OK
     });
 }

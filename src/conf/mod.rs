@@ -4,11 +4,12 @@ pub mod phase;
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
+use std::rc::Rc;
 
 use nginx_sys::*;
 
 use crate::lua::code::Code;
-use crate::lua::Vm;
+use crate::lua::{Settings, Vm};
 use crate::nginx::own::module;
 use crate::nginx::{self, conf_ctx, module_conf, Request, CONF_OK};
 use phase::Phase;
@@ -23,7 +24,14 @@ pub struct MainConf {
     /// The phases that some location runs Lua in, as the bits of [`Phase`].
     pub phases: u32,
     /// The VM of `lua_code_cache on`, made at the end of the configuration.
-    pub vm: *mut Vm,
+    pub vm: *mut Rc<Vm>,
+    /// How many idle coroutines a VM keeps.
+    pub thread_cache_max: ngx_int_t,
+    /// How many timers may wait, and run, in a worker.
+    pub max_pending_timers: ngx_int_t,
+    pub max_running_timers: ngx_int_t,
+    pub rewrite_no_postpone: ngx_flag_t,
+    pub access_no_postpone: ngx_flag_t,
 }
 
 /// `http`, `server` and `location` level. What each request looks at comes first, so that it is together in the caches.
@@ -40,8 +48,26 @@ pub struct LocConf {
 }
 
 pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: all-zero is a valid `MainConf`.
-    unsafe { nginx::pool_new::<MainConf>((*cf).pool).cast() }
+    // SAFETY: all-zero is a valid `MainConf`, and its numbers are then marked as not set.
+    unsafe {
+        let conf: *mut MainConf = nginx::pool_new((*cf).pool);
+        if let Some(conf) = conf.as_mut() {
+            for (number, _) in conf.numbers() {
+                *number = NGX_CONF_UNSET as ngx_int_t;
+            }
+        }
+        conf.cast()
+    }
+}
+
+pub unsafe extern "C" fn init_main_conf(_cf: *mut ngx_conf_t, conf: *mut c_void) -> *mut c_char {
+    // SAFETY: nginx passes what `create_main_conf` made.
+    for (number, default) in unsafe { (*conf.cast::<MainConf>()).numbers() } {
+        if *number == NGX_CONF_UNSET as ngx_int_t {
+            *number = default;
+        }
+    }
+    CONF_OK
 }
 
 pub unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
@@ -148,17 +174,66 @@ pub unsafe fn core_loc_conf<'a>(r: Request) -> &'a ngx_http_core_loc_conf_t {
     unsafe { module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module)) }
 }
 
-/// A VM as the configuration wants it, before `init_by_lua*`.
+/// A VM as the configuration wants it, before `init_by_lua*`. `caches` says whether what it compiles is kept.
 ///
 /// # Safety
 /// The configuration is live.
-pub unsafe fn new_vm(conf: &MainConf) -> Result<Vm, String> {
+pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, String> {
     // SAFETY: the caller's promise; nginx has a cycle, if only a first one, before it reads a configuration.
     unsafe {
-        Vm::new(
-            nginx::bytes(conf.package_path),
-            nginx::bytes(conf.package_cpath),
-            nginx::bytes((*ngx_cycle).prefix),
-        )
+        Vm::new(&Settings {
+            package_path: nginx::bytes(conf.package_path),
+            package_cpath: nginx::bytes(conf.package_cpath),
+            prefix: nginx::bytes((*ngx_cycle).prefix),
+            caches,
+            idle_max: if caches { conf.thread_cache_max as usize } else { 0 },
+        })
+    }
+}
+
+impl MainConf {
+    /// Every number and its default.
+    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 5] {
+        [
+            (&mut self.thread_cache_max, 1024),
+            (&mut self.max_pending_timers, 1024),
+            (&mut self.max_running_timers, 256),
+            (&mut self.rewrite_no_postpone, 0),
+            (&mut self.access_no_postpone, 0),
+        ]
+    }
+
+    /// Whether the phase's handler runs after those of nginx's own modules, whatever their order.
+    pub fn comes_last(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Rewrite => self.rewrite_no_postpone != 1,
+            Phase::Access => self.access_no_postpone != 1,
+            phase => phase == Phase::Log,
+        }
+    }
+
+    /// The code of a phase that belongs to no location, if there is any.
+    pub fn code(&self, phase: Phase) -> Option<&Code> {
+        // SAFETY: a directive has put the code there, which lives as long as the configuration.
+        unsafe { self.code[phase.index()].as_ref() }
+    }
+
+    /// The VM of `lua_code_cache on`.
+    pub fn vm(&self) -> Option<&Rc<Vm>> {
+        // SAFETY: it was put into the configuration's pool.
+        unsafe { self.vm.as_ref() }
+    }
+}
+
+/// The runtime's `http` configuration of a cycle, if it has any.
+///
+/// # Safety
+/// The cycle is live.
+pub unsafe fn conf_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
+    // SAFETY: the caller's cycle is live, and its entry for `http` holds the arrays of configurations.
+    unsafe {
+        let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
+        let http = (http as *mut ngx_http_conf_ctx_t).as_ref()?;
+        Some(module_conf(http.main_conf, module()))
     }
 }

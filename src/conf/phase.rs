@@ -1,6 +1,8 @@
 //! The table of phases. Everything that differs from phase to phase stands in its row; directives, handlers,
 //! `ngx.get_phase` and refusals read it there.
 
+use std::ffi::CStr;
+
 use nginx_sys::*;
 
 /// Where Lua runs. The numbers are bits, so that a set of phases is a number too.
@@ -43,7 +45,7 @@ pub struct Row {
     /// As `ngx.get_phase` says it.
     pub name: &'static str,
     /// As error texts name it.
-    pub directive: &'static str,
+    pub directive: &'static CStr,
     pub level: Level,
     /// Where nginx calls the handler, if it is one of its phases; its number in `ngx_http_phases`.
     pub slot: Option<ngx_uint_t>,
@@ -51,7 +53,7 @@ pub struct Row {
     pub passed: ngx_int_t,
 }
 
-const fn row(phase: Phase, name: &'static str, directive: &'static str, level: Level) -> Row {
+const fn row(phase: Phase, name: &'static str, directive: &'static CStr, level: Level) -> Row {
     Row { phase, name, directive, level, slot: None, passed: NGX_DECLINED as ngx_int_t }
 }
 
@@ -66,7 +68,7 @@ impl Row {
 
     /// As tracebacks name the directive's code.
     pub fn tag(&self) -> &'static str {
-        self.directive.trim_end_matches('*')
+        text(self.directive).trim_end_matches('*')
     }
 }
 
@@ -74,29 +76,33 @@ use Level::*;
 
 /// In the order of their bits.
 pub static ROWS: [Row; 14] = [
-    row(Phase::None, "init", "(unknown)", Nowhere),
-    row(Phase::Init, "init", "init_by_lua*", Main),
-    row(Phase::InitWorker, "init_worker", "init_worker_by_lua*", Main),
-    row(Phase::ExitWorker, "exit_worker", "exit_worker_by_lua*", Main),
-    row(Phase::Set, "set", "set_by_lua*", Directive),
-    row(Phase::ServerRewrite, "server_rewrite", "server_rewrite_by_lua*", Location)
+    row(Phase::None, "init", c"(unknown)", Nowhere),
+    row(Phase::Init, "init", c"init_by_lua*", Main),
+    row(Phase::InitWorker, "init_worker", c"init_worker_by_lua*", Main),
+    row(Phase::ExitWorker, "exit_worker", c"exit_worker_by_lua*", Main),
+    row(Phase::Set, "set", c"set_by_lua*", Directive),
+    row(Phase::ServerRewrite, "server_rewrite", c"server_rewrite_by_lua*", Location)
         .at(ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE),
-    row(Phase::Rewrite, "rewrite", "rewrite_by_lua*", Location)
+    row(Phase::Rewrite, "rewrite", c"rewrite_by_lua*", Location)
         .at(ngx_http_phases_NGX_HTTP_REWRITE_PHASE),
-    row(Phase::Access, "access", "access_by_lua*", Location)
+    row(Phase::Access, "access", c"access_by_lua*", Location)
         .at(ngx_http_phases_NGX_HTTP_ACCESS_PHASE)
         .passed(NGX_OK as ngx_int_t),
-    row(Phase::Precontent, "precontent", "precontent_by_lua*", Location)
+    row(Phase::Precontent, "precontent", c"precontent_by_lua*", Location)
         .at(ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE),
-    row(Phase::Content, "content", "content_by_lua*", Location),
-    row(Phase::HeaderFilter, "header_filter", "header_filter_by_lua*", Location),
-    row(Phase::BodyFilter, "body_filter", "body_filter_by_lua*", Location),
-    row(Phase::Log, "log", "log_by_lua*", Location).at(ngx_http_phases_NGX_HTTP_LOG_PHASE),
-    row(Phase::Timer, "timer", "ngx.timer", Nowhere),
+    row(Phase::Content, "content", c"content_by_lua*", Location),
+    row(Phase::HeaderFilter, "header_filter", c"header_filter_by_lua*", Location),
+    row(Phase::BodyFilter, "body_filter", c"body_filter_by_lua*", Location),
+    row(Phase::Log, "log", c"log_by_lua*", Location).at(ngx_http_phases_NGX_HTTP_LOG_PHASE),
+    row(Phase::Timer, "timer", c"ngx.timer", Nowhere),
 ];
 
 /// How many phases there are, and so the length of a table by phase.
 pub const COUNT: usize = ROWS.len();
+
+fn text(name: &'static CStr) -> &'static str {
+    name.to_str().unwrap_or_default()
+}
 
 impl Phase {
     /// The phase's place in [`ROWS`], and in tables by phase.
@@ -116,7 +122,7 @@ impl Phase {
 
     /// As error texts name it.
     pub fn directive(self) -> &'static str {
-        self.row().directive
+        text(self.row().directive)
     }
 
     pub const fn is_in(self, phases: u32) -> bool {

@@ -27,29 +27,28 @@ impl Error {
 }
 
 impl Vm {
-    /// Pushes the chunk's function on the stack of `l`, one of this VM's coroutines. `cached` says whether what was
-    /// compiled before is used and what is compiled is kept.
+    /// Pushes the chunk's function on the stack of `l`, one of this VM's coroutines.
     pub fn push_code(
-        &mut self,
+        &self,
         l: *mut lua::lua_State,
         code: &Code,
         r: Option<Request>,
-        cached: bool,
     ) -> Result<(), Error> {
-        if let (true, Some(reference)) = (cached, code.compiled.get()) {
-            push_reference(l, reference);
-            return Ok(());
+        match code.compiled.get() {
+            Some((vm, reference)) if vm == self.id => {
+                push_reference(l, reference);
+                Ok(())
+            }
+            _ => self.compile_and_push(l, code, r),
         }
-        self.compile_and_push(l, code, r, cached)
     }
 
     #[cold]
     fn compile_and_push(
-        &mut self,
+        &self,
         l: *mut lua::lua_State,
         code: &Code,
         r: Option<Request>,
-        cached: bool,
     ) -> Result<(), Error> {
         match &code.source {
             Source::Inline { text, chunk_name } => {
@@ -57,41 +56,41 @@ impl Vm {
                     Error::broken([b"failed to load inlined Lua code: ", &message[..]].concat())
                 })?;
                 push_reference(l, function);
-                self.keep_or_drop(function, cached, |reference| code.compiled.set(Some(reference)));
+                if self.caches {
+                    code.compiled.set(Some((self.id, function)));
+                } else {
+                    self.forget(function);
+                }
                 Ok(())
             }
             Source::File(value) => {
                 let path = file_path(value, r).map_err(Error::broken)?;
                 let key = path.as_os_str().as_bytes();
-                if let (true, Some(&reference)) = (cached, self.files.get(key)) {
+                if let Some(&reference) = self.files.borrow().get(key) {
                     push_reference(l, reference);
                     return Ok(());
                 }
                 let function = self.compile_file(&path)?;
                 push_reference(l, function);
-                if cached {
-                    self.files.insert(key.to_vec(), function);
+                if self.caches {
+                    self.files.borrow_mut().insert(key.to_vec(), function);
                     if value.lengths.is_null() {
-                        code.compiled.set(Some(function));
+                        code.compiled.set(Some((self.id, function)));
                     }
                 } else {
-                    self.keep_or_drop(function, false, |_| {});
+                    self.forget(function);
                 }
                 Ok(())
             }
         }
     }
 
-    fn keep_or_drop(&self, reference: c_int, keep: bool, then: impl FnOnce(c_int)) {
-        if keep {
-            then(reference);
-        } else {
-            // SAFETY: the reference was made in this VM's registry.
-            unsafe { lua::luaL_unref(self.l, lua::LUA_REGISTRYINDEX, reference) }
-        }
+    fn forget(&self, reference: c_int) {
+        // SAFETY: the reference was made in this VM's registry.
+        unsafe { lua::luaL_unref(self.l, lua::LUA_REGISTRYINDEX, reference) }
     }
 
-    fn compile_file(&mut self, path: &Path) -> Result<c_int, Error> {
+    fn compile_file(&self, path: &Path) -> Result<c_int, Error> {
         let shown = path.display();
         let text = std::fs::read(path).map_err(|error| {
             // SAFETY: the C library's text for an error number.
@@ -124,7 +123,7 @@ impl Vm {
     ///
     /// A chunk is a vararg function, which LuaJIT never compiles from its start. So the text is made the body of a
     /// plain function, where it is Lua source that doesn't use `...`.
-    fn compile(&mut self, text: &[u8], name: &CString) -> Result<c_int, Vec<u8>> {
+    fn compile(&self, text: &[u8], name: &CString) -> Result<c_int, Vec<u8>> {
         // SAFETY: loading and calling are protected, and the stack is as before afterwards.
         unsafe {
             let l = self.l;

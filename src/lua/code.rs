@@ -21,8 +21,8 @@ pub enum Source {
 
 pub struct Code {
     pub source: Source,
-    /// The compiled chunk's reference in the VM of `lua_code_cache on`, once there.
-    pub compiled: Cell<Option<i32>>,
+    /// The compiled chunk: its VM, which keeps what is compiled, and its reference there.
+    pub compiled: Cell<Option<(u64, i32)>>,
 }
 
 /// How the Lua is written: `_by_lua "text"`, `_by_lua_block { text }`, `_by_lua_file path`.

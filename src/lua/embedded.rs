@@ -5,17 +5,19 @@ use std::ffi::c_int;
 use mlua::ffi as lua;
 use mlua::ffi::lua_State;
 
+use super::CModule;
+
 /// (module name, file name, source) of each.
 const FILES: &[(&str, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 /// The C declarations of the boundary functions.
 const BOUNDARY: &str = include_str!(concat!(env!("OUT_DIR"), "/boundary.h"));
 
-/// Fills `package.preload`.
+/// Fills `package.preload`, with `more` C modules.
 ///
 /// # Safety
 /// `l` is a fresh state with the standard libraries.
-pub unsafe fn preload(l: *mut lua_State) {
+pub unsafe fn preload(l: *mut lua_State, more: &[CModule]) {
     // SAFETY: `package.preload` is there after `luaL_openlibs`, and the stack has room for what is pushed.
     unsafe {
         lua::lua_getglobal(l, c"package".as_ptr());
@@ -26,12 +28,13 @@ pub unsafe fn preload(l: *mut lua_State) {
             lua::lua_pushcclosure(l, load, 1);
             lua::lua_rawset(l, -3);
         }
-        for (module, open) in [
+        let own = [
             (c"spacer.declarations", declarations as lua::lua_CFunction),
             (c"spacer.yield", push_yield),
             (c"cjson", luajson::luaopen_cjson),
             (c"cjson.safe", luajson::luaopen_cjson_safe),
-        ] {
+        ];
+        for &(module, open) in own.iter().chain(more) {
             lua::lua_pushcfunction(l, open);
             lua::lua_setfield(l, -2, module.as_ptr());
         }

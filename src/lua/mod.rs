@@ -1,7 +1,7 @@
 //! The Lua state: its creation, what it can load, its coroutines, and the chunks compiled in it.
 //!
 //! `lua_code_cache on` has one VM for a worker, made at configuration time and inherited by `fork`; `off` has one for
-//! each request. Nothing in here knows of requests.
+//! each request. A VM is counted: it lives as long as anybody who runs in it. Nothing in here knows of requests.
 
 mod block;
 pub mod chunks;
@@ -10,48 +10,151 @@ mod embedded;
 mod scan;
 pub mod traceback;
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_void, CStr};
 use std::ptr;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mlua::ffi as lua;
 use mlua::ffi::lua_State;
+
+use crate::nginx::cell::Worker;
 
 extern "C" {
     /// Of OpenResty's LuaJIT: makes a coroutine that was left in mid-call, or failed, as good as new.
     fn lua_resetthread(l: *mut lua_State, thread: *mut lua_State);
 }
 
-/// A coroutine, kept from the collector by a reference in the registry.
-#[derive(Clone, Copy)]
+/// A coroutine, kept from the collector by references in the registry.
+#[derive(Clone, Copy, Debug)]
 pub struct Coroutine {
     pub l: *mut lua_State,
     anchor: c_int,
+    /// Of the user's coroutine that spawned it, whose end it may have to know.
+    spawner: c_int,
+}
+
+impl PartialEq for Coroutine {
+    fn eq(&self, other: &Self) -> bool {
+        self.l == other.l
+    }
+}
+
+impl Coroutine {
+    /// A coroutine that somebody else keeps.
+    pub fn kept_elsewhere(l: *mut lua_State) -> Coroutine {
+        Coroutine { l, anchor: lua::LUA_NOREF, spawner: lua::LUA_NOREF }
+    }
+
+    /// A new one, which the collector keeps until it is let go.
+    ///
+    /// # Safety
+    /// Called from a C function that `l` runs. Raises when there is no memory.
+    pub unsafe fn new(l: *mut lua_State) -> Coroutine {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let new = lua::lua_newthread(l);
+            let anchor = lua::luaL_ref(l, lua::LUA_REGISTRYINDEX);
+            Coroutine { l: new, anchor, spawner: lua::LUA_NOREF }
+        }
+    }
+
+    /// Keeps `l`, which spawns it, as long.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new).
+    pub unsafe fn keep_spawner(&mut self, l: *mut lua_State) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            lua::lua_pushthread(l);
+            self.spawner = lua::luaL_ref(l, lua::LUA_REGISTRYINDEX);
+        }
+    }
+
+    /// Lets the collector have it.
+    ///
+    /// # Safety
+    /// `l` is a coroutine of the same VM.
+    pub unsafe fn let_go(self, l: *mut lua_State) {
+        // SAFETY: the references were made in this VM's registry; none is nothing.
+        unsafe {
+            lua::luaL_unref(l, lua::LUA_REGISTRYINDEX, self.anchor);
+            lua::luaL_unref(l, lua::LUA_REGISTRYINDEX, self.spawner);
+        }
+    }
+
+    /// Whether its function has not come to its end.
+    ///
+    /// # Safety
+    /// The coroutine is not collected.
+    pub unsafe fn is_alive(self) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match lua::lua_status(self.l) {
+                lua::LUA_YIELD => true,
+                lua::LUA_OK => {
+                    let mut frame: lua::lua_Debug = std::mem::zeroed();
+                    lua::lua_getstack(self.l, 0, &mut frame) != 0 || lua::lua_gettop(self.l) > 0
+                }
+                _ => false,
+            }
+        }
+    }
 }
 
 pub struct Vm {
     l: *mut lua_State,
     id: u64,
+    /// Whether what is compiled is kept: `lua_code_cache on`.
+    caches: bool,
     /// References of the chunks of files, by absolute path.
-    files: HashMap<Vec<u8>, c_int>,
+    files: RefCell<HashMap<Vec<u8>, c_int>>,
     /// The table of `ngx.ctx` tables, by the number that a request holds.
     ctx_tables: c_int,
-    /// The function that runs the platform's functions.
-    dispatcher: c_int,
-    /// The function that runs an event's functions.
-    trigger: c_int,
+    /// The functions of the layers above that run without a directive, in the order in which `spacer.boot` gives them.
+    entries: Vec<c_int>,
     /// What a coroutine yields when it waits for something of the scheduler's.
     wait_token: *const c_void,
-    free_ctx: Vec<c_int>,
-    ctx_count: c_int,
+    wait_reference: c_int,
+    free_ctx: RefCell<Vec<c_int>>,
+    ctx_count: Cell<c_int>,
+    /// Coroutines for the next entry threads.
+    idle: RefCell<Vec<Coroutine>>,
+    idle_max: usize,
+}
+
+/// What a VM is made with.
+pub struct Settings<'a> {
+    /// `lua_package_path` and `lua_package_cpath`; empty for Lua's own.
+    pub package_path: &'a [u8],
+    pub package_cpath: &'a [u8],
+    /// nginx's prefix, which `$prefix` stands for.
+    pub prefix: &'a [u8],
+    /// Whether what is compiled is kept.
+    pub caches: bool,
+    /// How many idle coroutines are kept.
+    pub idle_max: usize,
+}
+
+/// A module in C, by its name.
+pub type CModule = (&'static CStr, lua::lua_CFunction);
+
+/// The C modules of the layers above, which every VM can load.
+static C_MODULES: Worker<&[CModule]> = Worker::new(&[]);
+
+/// Makes C modules known to the VMs that are made from here on.
+pub fn provide(modules: &'static [CModule]) {
+    // SAFETY: one thread, before a VM is made.
+    unsafe { *C_MODULES.get() = modules }
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Vm {
     /// Makes a VM with the standard libraries, everything embedded, and the global `ngx`.
-    pub fn new(package_path: &[u8], package_cpath: &[u8], prefix: &[u8]) -> Result<Vm, String> {
+    pub fn new(settings: &Settings<'_>) -> Result<Rc<Vm>, String> {
         // SAFETY: the state is fresh and ours; all that may raise runs inside `lua_pcall`.
         unsafe {
             let l = lua::luaL_newstate();
@@ -62,22 +165,25 @@ impl Vm {
             let mut vm = Vm {
                 l,
                 id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-                files: HashMap::new(),
+                caches: settings.caches,
+                files: RefCell::default(),
                 ctx_tables: lua::LUA_NOREF,
-                dispatcher: lua::LUA_NOREF,
-                trigger: lua::LUA_NOREF,
+                entries: Vec::new(),
                 wait_token: ptr::null(),
-                free_ctx: Vec::new(),
-                ctx_count: 0,
+                wait_reference: lua::LUA_NOREF,
+                free_ctx: RefCell::default(),
+                ctx_count: Cell::new(0),
+                idle: RefCell::default(),
+                idle_max: settings.idle_max,
             };
             lua::lua_gc(l, lua::LUA_GCSTOP, 0);
             lua::luaL_openlibs(l);
-            set_package_field(l, c"path", package_path, prefix);
-            set_package_field(l, c"cpath", package_cpath, prefix);
-            embedded::preload(l);
+            set_package_field(l, c"path", settings.package_path, settings.prefix);
+            set_package_field(l, c"cpath", settings.package_cpath, settings.prefix);
+            embedded::preload(l, *C_MODULES.get());
             vm.boot()?;
             lua::lua_gc(l, lua::LUA_GCRESTART, 0);
-            Ok(vm)
+            Ok(Rc::new(vm))
         }
     }
 
@@ -97,15 +203,19 @@ impl Vm {
                 lua::lua_settop(self.l, 0);
                 return Err(message);
             }
-            lua::lua_getfield(self.l, -1, c"dispatch".as_ptr());
-            self.dispatcher = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
-            lua::lua_getfield(self.l, -1, c"trigger".as_ptr());
-            self.trigger = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
             lua::lua_getfield(self.l, -1, c"wait".as_ptr());
             self.wait_token = lua::lua_topointer(self.l, -1);
-            lua::lua_settop(self.l, -2);
+            self.wait_reference = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
             lua::lua_getfield(self.l, -1, c"ctx_tables".as_ptr());
             self.ctx_tables = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
+            lua::lua_getfield(self.l, -1, c"entries".as_ptr());
+            for index in 1.. {
+                lua::lua_rawgeti_(self.l, -1, index);
+                if lua::lua_isnil(self.l, -1) != 0 {
+                    break;
+                }
+                self.entries.push(lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX));
+            }
             lua::lua_settop(self.l, 0);
             Ok(())
         }
@@ -117,14 +227,17 @@ impl Vm {
         unsafe { lua::lua_gettop(l) > 0 && lua::lua_topointer(l, 1) == self.wait_token }
     }
 
-    /// The reference of the platform's dispatcher.
-    pub fn dispatcher(&self) -> c_int {
-        self.dispatcher
+    /// Pushes what a coroutine yields to wait.
+    ///
+    /// # Safety
+    /// The stack of `l`, one of this VM's coroutines, has room.
+    pub unsafe fn push_wait(&self, l: *mut lua_State) {
+        chunks::push_reference(l, self.wait_reference);
     }
 
-    /// The reference of the function that runs an event's functions.
-    pub fn trigger(&self) -> c_int {
-        self.trigger
+    /// The reference of the entry function of that index in `spacer.boot`'s list, from 0.
+    pub fn entry(&self, index: usize) -> c_int {
+        self.entries[index]
     }
 
     /// A number that no other VM of the process has, ever.
@@ -132,20 +245,27 @@ impl Vm {
         self.id
     }
 
-    /// A new coroutine with an empty stack; `None` when there is no memory for one.
+    /// A coroutine with an empty stack, an idle one where there is one; `None` when there is no memory for one.
+    pub fn coroutine(&self) -> Option<(Coroutine, bool)> {
+        match self.idle.borrow_mut().pop() {
+            Some(coroutine) => Some((coroutine, true)),
+            None => self.new_coroutine().map(|coroutine| (coroutine, false)),
+        }
+    }
+
     #[cold]
-    pub fn coroutine(&mut self) -> Option<Coroutine> {
+    fn new_coroutine(&self) -> Option<Coroutine> {
         unsafe extern "C-unwind" fn make(l: *mut lua_State) -> c_int {
             // SAFETY: called by `lua_cpcall` with a pointer to the result.
             unsafe {
                 let result = lua::lua_touserdata(l, 1).cast::<Coroutine>();
                 let thread = lua::lua_newthread(l);
                 let anchor = lua::luaL_ref(l, lua::LUA_REGISTRYINDEX);
-                result.write(Coroutine { l: thread, anchor });
+                result.write(Coroutine { l: thread, anchor, spawner: lua::LUA_NOREF });
                 0
             }
         }
-        let mut coroutine = Coroutine { l: ptr::null_mut(), anchor: lua::LUA_NOREF };
+        let mut coroutine = Coroutine::kept_elsewhere(ptr::null_mut());
         // SAFETY: errors are caught by `lua_cpcall`, and `coroutine` outlives the call.
         unsafe {
             if lua::lua_cpcall(self.l, make, (&raw mut coroutine).cast()) != lua::LUA_OK {
@@ -156,8 +276,8 @@ impl Vm {
         Some(coroutine)
     }
 
-    /// Empties a coroutine's stack. `returned` says that its function came to its end.
-    pub fn reset_coroutine(&mut self, coroutine: Coroutine, returned: bool) {
+    /// Keeps a coroutine for the next entry thread. `returned` says that its function came to its end.
+    pub fn recycle(&self, coroutine: Coroutine, returned: bool) {
         // SAFETY: the coroutine belongs to this VM and isn't running.
         unsafe {
             if !returned {
@@ -166,25 +286,31 @@ impl Vm {
                 lua::lua_settop(coroutine.l, 0);
             }
         }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.idle_max {
+            idle.push(coroutine);
+        } else {
+            self.discard(coroutine);
+        }
     }
 
     /// Lets the collector have a coroutine.
-    pub fn drop_coroutine(&mut self, coroutine: Coroutine) {
-        // SAFETY: the reference was made in this VM's registry.
-        unsafe { lua::luaL_unref(self.l, lua::LUA_REGISTRYINDEX, coroutine.anchor) }
+    pub fn discard(&self, coroutine: Coroutine) {
+        // SAFETY: the state is one of the coroutine's VM.
+        unsafe { coroutine.let_go(self.l) }
     }
 
     /// A number for a new `ngx.ctx` table; Lua puts the table in its place.
-    pub fn new_ctx_slot(&mut self) -> c_int {
-        self.free_ctx.pop().unwrap_or_else(|| {
-            self.ctx_count += 1;
-            self.ctx_count
+    pub fn new_ctx_slot(&self) -> c_int {
+        self.free_ctx.borrow_mut().pop().unwrap_or_else(|| {
+            self.ctx_count.set(self.ctx_count.get() + 1);
+            self.ctx_count.get()
         })
     }
 
     /// Drops the `ngx.ctx` table of that number.
     #[cold]
-    pub fn free_ctx_slot(&mut self, slot: c_int) {
+    pub fn free_ctx_slot(&self, slot: c_int) {
         // SAFETY: assigning nil to an existing element of a plain table neither allocates nor raises.
         unsafe {
             lua::lua_rawgeti(self.l, lua::LUA_REGISTRYINDEX, self.ctx_tables as _);
@@ -192,7 +318,7 @@ impl Vm {
             lua::lua_rawseti(self.l, -2, slot as _);
             lua::lua_settop(self.l, -2);
         }
-        self.free_ctx.push(slot);
+        self.free_ctx.borrow_mut().push(slot);
     }
 }
 

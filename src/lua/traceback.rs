@@ -4,14 +4,22 @@ use std::ffi::{c_int, CStr};
 
 use mlua::ffi as lua;
 
+use crate::nginx::cell::Worker;
+
 /// How many frames of a coroutine are shown.
 const DEPTH: c_int = 22;
 
-/// Appends a line for each frame of `l`, from `level` on: `\n\tfile:line: in function 'name'`.
+/// Appends a line for each frame of `l`, from `level` on: `\n\tfile:line: in function 'name'`. `of_directive` says that the lowest
+/// function is a directive's code, which is compiled as a plain function but shown as the chunk that it is.
 ///
 /// # Safety
 /// `l` is suspended, has failed, or is running a message handler.
-pub unsafe fn frames(out: &mut Vec<u8>, l: *mut lua::lua_State, mut level: c_int) {
+pub unsafe fn frames(
+    out: &mut Vec<u8>,
+    l: *mut lua::lua_State,
+    mut level: c_int,
+    of_directive: bool,
+) {
     // SAFETY: the calls fill in the structure, whose strings belong to the functions on the stack; none raises.
     unsafe {
         let mut frame: lua::lua_Debug = std::mem::zeroed();
@@ -36,9 +44,8 @@ pub unsafe fn frames(out: &mut Vec<u8>, l: *mut lua::lua_State, mut level: c_int
                 out.extend_from_slice(text(frame.name));
                 out.push(b'\'');
             } else if what == b"main"
-                || (what == b"Lua" && lua::lua_getstack(l, level, &mut below) == 0)
+                || (of_directive && what == b"Lua" && lua::lua_getstack(l, level, &mut below) == 0)
             {
-                // A directive's code is the lowest function, compiled as a plain one.
                 out.extend_from_slice(b" in main chunk");
             } else if what == b"C" || what == b"tail" {
                 out.extend_from_slice(b" ?");
@@ -57,4 +64,44 @@ unsafe fn text<'a>(s: *const std::ffi::c_char) -> &'a [u8] {
     }
     // SAFETY: a string of Lua's, which ends with a NUL.
     unsafe { CStr::from_ptr(s) }.to_bytes()
+}
+
+/// Coroutines that `coroutine.wrap` has seen fail, innermost first: the error's text and their frames.
+static WRAPPED: Worker<Vec<(Vec<u8>, Vec<u8>)>> = Worker::new(Vec::new());
+
+/// Notes that `l` has failed with that message, which its resumer raises again.
+///
+/// # Safety
+/// `l` has failed.
+pub unsafe fn note_failed(l: *mut lua::lua_State, message: &[u8]) {
+    // SAFETY: one thread, and no reference is kept.
+    let wrapped = unsafe { &mut *WRAPPED.get() };
+    if wrapped.first().is_some_and(|(first, _)| first != message) {
+        wrapped.clear();
+    }
+    let mut text = Vec::new();
+    // SAFETY: the caller's promise.
+    unsafe { frames(&mut text, l, 0, false) };
+    wrapped.push((message.to_vec(), text));
+}
+
+/// The traceback of a task's coroutine that failed, behind those of the wrapped ones that it had the error from.
+///
+/// # Safety
+/// `l` has failed.
+pub unsafe fn of_failed(l: *mut lua::lua_State, message: &[u8], is_entry: bool) -> Vec<u8> {
+    let mut text = b"stack traceback:".to_vec();
+    // SAFETY: one thread.
+    let wrapped = unsafe { std::mem::take(&mut *WRAPPED.get()) };
+    let inner = wrapped.iter().filter(|(failed, _)| failed == message);
+    let mut n = 0;
+    for (_, frames) in inner {
+        text.extend_from_slice(format!("\ncoroutine {n}:").as_bytes());
+        text.extend_from_slice(frames);
+        n += 1;
+    }
+    text.extend_from_slice(format!("\ncoroutine {n}:").as_bytes());
+    // SAFETY: the caller's promise.
+    unsafe { frames(&mut text, l, 0, is_entry) };
+    text
 }

@@ -60,6 +60,11 @@ pub const fn main_num(name: &'static CStr, offset: usize) -> ngx_command_t {
     command(name, MAIN | TAKE1, ngx_conf_set_num_slot, AT_MAIN, offset)
 }
 
+/// `name on|off;` in `http`.
+pub const fn main_flag(name: &'static CStr, offset: usize) -> ngx_command_t {
+    command(name, MAIN | FLAG, ngx_conf_set_flag_slot, AT_MAIN, offset)
+}
+
 /// What ends a table.
 pub const END: ngx_command_t = ngx_command_t::empty();
 

@@ -1,23 +1,54 @@
 //! The content phase: `content_by_lua*`, and whatever else answers with Lua.
 
+use std::task::Poll;
+
+use coro::Outcome;
 use nginx_sys::*;
 
-use super::{settle, start};
+use super::{go_on, settle, start, wants_body};
 use crate::conf;
 use crate::conf::phase::Phase;
-use crate::nginx::guard;
-use crate::nginx::{self, log_debug, Request};
+use crate::nginx::{self, guard, log_debug, Request};
 use crate::request::ctx::{self, Ctx};
-use crate::request::output;
-use crate::run::Outcome;
+use crate::request::{body, output};
 
 pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        serve(r, |ctx| match conf::loc_conf(ctx.r).code(Phase::Content) {
+        serve(r, |ctx| {
+            if wants_body(conf::loc_conf(r), Phase::Content) {
+                match body::read_first(ctx, body_read) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(rc)) => return Err(rc),
+                    Poll::Pending => {
+                        nginx::hold(r);
+                        return Err(nginx::DONE);
+                    }
+                }
+            }
+            run(ctx)
+        })
+    }
+}
+
+unsafe fn run(ctx: &Ctx) -> Result<Outcome, ngx_int_t> {
+    // SAFETY: the request is live.
+    unsafe {
+        match conf::loc_conf(ctx.r).code(Phase::Content) {
             Some(code) => start(ctx, Phase::Content, code),
             None => Err(nginx::DECLINED),
-        })
+        }
+    }
+}
+
+/// The body that was waited for is there.
+unsafe fn body_read(ctx: &Ctx) {
+    // SAFETY: the request is live, and held since it began to wait.
+    unsafe {
+        match run(ctx) {
+            Ok(outcome) => go_on(ctx, outcome),
+            Err(rc) => ngx_http_finalize_request(ctx.r, rc),
+        }
     }
 }
 
@@ -27,7 +58,7 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
 /// The request is live and in its content phase.
 pub unsafe fn serve(
     r: Request,
-    start: impl FnOnce(&mut Ctx) -> Result<Outcome, ngx_int_t>,
+    start: impl FnOnce(&Ctx) -> Result<Outcome, ngx_int_t>,
 ) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
@@ -41,73 +72,22 @@ pub unsafe fn serve(
             let Some(ctx) = ctx::get_or_create_unkept(r) else {
                 return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
             };
-            begin(ctx, start)
+            match start(ctx) {
+                Ok(outcome) => conclude(ctx, outcome),
+                Err(status) if ctx::keep(ctx) => status,
+                Err(_) => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
+            }
         })
     }
 }
 
-/// Reads the body first where that is asked for, then runs the code.
-unsafe fn begin(
-    ctx: &mut Ctx,
-    start: impl FnOnce(&mut Ctx) -> Result<Outcome, ngx_int_t>,
-) -> ngx_int_t {
-    // SAFETY: the request is live.
-    unsafe {
-        let r = ctx.r;
-        let conf = conf::loc_conf(r);
-        if conf.need_request_body != 0 && conf.code(Phase::Content).is_some() && !ctx.body_read {
-            ctx::keep(ctx);
-            return match super::rewrite::read_body_first(ctx, body_read) {
-                Some(rc) => rc,
-                None => run(ctx, start),
-            };
-        }
-        run(ctx, start)
-    }
-}
-
-unsafe extern "C" fn body_read(r: Request) {
-    // SAFETY: nginx calls this with the request whose body it has read.
-    unsafe {
-        let Some(ctx) = ctx::get(r) else { return };
-        ctx.body_read = true;
-        if ctx.waiting_body {
-            ctx.waiting_body = false;
-            let rc = run(ctx, |ctx| match conf::loc_conf(ctx.r).code(Phase::Content) {
-                Some(code) => start(ctx, Phase::Content, code),
-                None => Err(nginx::DECLINED),
-            });
-            ngx_http_finalize_request(r, rc);
-        } else {
-            nginx::release(r);
-        }
-    }
-}
-
-unsafe fn run(
-    ctx: &mut Ctx,
-    start: impl FnOnce(&mut Ctx) -> Result<Outcome, ngx_int_t>,
-) -> ngx_int_t {
-    // SAFETY: the request is live.
-    unsafe {
-        (*ctx.r).read_event_handler = Some(ngx_http_block_reading);
-        match start(ctx) {
-            Ok(outcome) => conclude(ctx, outcome),
-            Err(status) => {
-                ctx::keep(ctx);
-                status
-            }
-        }
-    }
-}
-
 /// What the handler returns: the final status, or `NGX_DONE` with the request held while the code waits.
-unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
+unsafe fn conclude(ctx: &Ctx, outcome: Outcome) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
-        if matches!(outcome, Outcome::Returned) {
-            ctx.finish_entry(true);
+        if outcome == Outcome::Over {
+            ctx.stop_tasks();
             let last = output::take_last(ctx);
             // Before it is sent, which the `Ctx` isn't needed for: the kernel's work takes it out of the caches.
             ctx::release_if_done(ctx);
@@ -117,7 +97,9 @@ unsafe fn conclude(ctx: &mut Ctx, outcome: Outcome) -> ngx_int_t {
                 Err(_) => nginx::OK,
             };
         }
-        ctx::keep(ctx);
+        if !ctx::keep(ctx) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+        }
         let Some(rc) = settle(ctx, outcome) else {
             nginx::hold(r);
             return nginx::DONE;

@@ -1,20 +1,19 @@
 //! nginx's output filters: `header_filter_by_lua*`, `body_filter_by_lua*`, and the capture of subrequests'
 //! responses. Lua in a filter runs on the VM's main state and can't wait.
 
+use std::ptr;
+
 use mlua::ffi as lua;
 use nginx_sys::*;
 
-use crate::api::body_filter;
 use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::code::Code;
-use crate::lua::string_at;
 use crate::nginx::cell::Worker;
-use crate::nginx::guard;
-use crate::nginx::{self, own, Request};
-use crate::request::capture;
+use crate::nginx::{self, guard, own, Request};
+use crate::request::body_filter::consume;
 use crate::request::ctx::{self, Ctx};
-use crate::run::{self, Current};
+use crate::request::{capture, main_state};
 
 static NEXT_HEADER: Worker<ngx_http_output_header_filter_pt> = Worker::new(None);
 static NEXT_BODY: Worker<ngx_http_output_body_filter_pt> = Worker::new(None);
@@ -33,12 +32,12 @@ pub unsafe fn install() {
     }
 }
 
-pub unsafe fn next_header(r: Request) -> ngx_int_t {
+unsafe fn next_header(r: Request) -> ngx_int_t {
     // SAFETY: set by `install`.
     unsafe { (*NEXT_HEADER.get()).map_or(nginx::OK, |next| next(r)) }
 }
 
-pub unsafe fn next_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
+unsafe fn next_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: set by `install`.
     unsafe { (*NEXT_BODY.get()).map_or(nginx::OK, |next| next(r, chain)) }
 }
@@ -46,31 +45,41 @@ pub unsafe fn next_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
 unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        let log = (*(*r).connection).log;
         let conf = conf::loc_conf(r);
         if conf.code(Phase::BodyFilter).is_some() {
             (*r).set_filter_need_in_memory(1);
         }
         if let Some(code) = conf.code(Phase::HeaderFilter) {
-            let rc = guard(log, nginx::ERROR, || {
-                let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
-                let before = ctx.exit_status;
-                match run_code(ctx, Phase::HeaderFilter, code) {
-                    Err(rc) => rc,
-                    Ok(_) => match ctx.exit_status {
-                        Some(status) if ctx.exit_status != before => finalize(r, status),
-                        _ => nginx::OK,
-                    },
-                }
-            });
+            let rc = guard((*(*r).connection).log, nginx::ERROR, || filter_header(r, code));
             if rc != nginx::OK {
                 return if rc == nginx::DECLINED { nginx::OK } else { rc };
             }
         }
-        if capture::capture_header(r) {
-            return nginx::OK;
+        if (*r).main != r {
+            let log = (*(*r).connection).log;
+            match guard(log, Err(nginx::ERROR), || Ok(capture::capture_header(r))) {
+                Ok(false) => {}
+                Ok(true) => return nginx::OK,
+                Err(rc) => return rc,
+            }
         }
         next_header(r)
+    }
+}
+
+unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
+    // SAFETY: the request is live.
+    unsafe {
+        let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
+        let before = ctx.exit_status.take();
+        let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
+        let status = ctx.exit_status.take();
+        ctx.exit_status.set(before);
+        match (ran, status) {
+            (Err(rc), _) => rc,
+            (Ok(()), Some(status)) => finalize(r, status),
+            (Ok(()), None) => nginx::OK,
+        }
     }
 }
 
@@ -89,61 +98,65 @@ unsafe fn finalize(r: Request, status: ngx_int_t) -> ngx_int_t {
 unsafe extern "C" fn body_filter(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
-        let conf = conf::loc_conf(r);
-        match conf.code(Phase::BodyFilter) {
-            Some(code) if (*r).header_only() == 0 => {
+        match conf::loc_conf(r).code(Phase::BodyFilter) {
+            Some(code) if (*r).header_only() == 0 && !chain.is_null() => {
                 let log = (*(*r).connection).log;
-                guard(log, nginx::ERROR, || match ctx::get_or_create(r) {
-                    Some(ctx) => body_filter::run(ctx, code, chain),
-                    None => nginx::ERROR,
-                })
+                match guard(log, Err(nginx::ERROR), || filter_body(r, code, chain)) {
+                    Ok(chain) => pass_body(r, chain),
+                    Err(rc) => rc,
+                }
             }
             _ => pass_body(r, chain),
         }
     }
 }
 
-/// Passes a body on: to the capture that it belongs to, or to the next filter.
-pub unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
-    // SAFETY: the caller's request is live.
-    unsafe { capture::capture_body(r, chain).unwrap_or_else(|| next_body(r, chain)) }
+/// Runs the code on `chain`; what it makes of it is to be passed on, unless nothing is: then the status says what nginx hears.
+unsafe fn filter_body(
+    r: Request,
+    code: &Code,
+    chain: *mut ngx_chain_t,
+) -> Result<*mut ngx_chain_t, ngx_int_t> {
+    // SAFETY: the request is live, and `chain` its output.
+    unsafe {
+        let ctx = ctx::get_or_create(r).ok_or(nginx::ERROR)?;
+        if ctx.body_filter.seen_last.get() {
+            consume(chain);
+            return Ok(ptr::null_mut());
+        }
+        let outer = ctx.body_filter.chain.replace(chain);
+        let rc = run_body_filter(ctx, code);
+        let out = ctx.body_filter.chain.replace(outer);
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+            return Err(nginx::ERROR);
+        }
+        if out.is_null() {
+            return Err(nginx::OK);
+        }
+        Ok(out)
+    }
 }
 
-/// Runs a phase's code on the VM's main state, and returns the number that it returns. An error is logged, and is
-/// `NGX_ERROR`.
-pub unsafe fn run_code(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<ngx_int_t, ngx_int_t> {
-    // SAFETY: the request and its VM are alive, and the call is protected.
+/// The number that the code returns.
+unsafe fn run_body_filter(ctx: &Ctx, code: &Code) -> ngx_int_t {
+    // SAFETY: the request is live; the result is on top of the stack.
     unsafe {
-        let vm = &mut *ctx.vm;
-        let l = vm.state();
-        let cached = conf::loc_conf(ctx.r).code_cache != 0;
-        let base = lua::lua_gettop(l);
-        if lua::lua_checkstack(l, 8) == 0 {
-            return Err(nginx::ERROR);
+        let number = |l| lua::lua_tointeger(l, -1) as ngx_int_t;
+        main_state::run_for(ctx, Phase::BodyFilter, code, |_| 0, number).unwrap_or_else(|rc| rc)
+    }
+}
+
+/// Passes a body on: to the capture that it belongs to, or to the next filter.
+unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        if (*r).main != r {
+            let log = (*(*r).connection).log;
+            let captured = guard(log, Some(nginx::ERROR), || capture::capture_body(r, chain));
+            if let Some(rc) = captured {
+                return rc;
+            }
         }
-        lua::lua_pushcfunction(l, super::init::add_traceback);
-        if let Err(error) = vm.push_code(l, code, Some(ctx.r), cached) {
-            nginx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
-            lua::lua_settop(l, base);
-            return Err(nginx::ERROR);
-        }
-        let outer = std::mem::replace(&mut ctx.phase, phase);
-        let busy = run::Busy::enter();
-        let current = Current { ctx, thread: std::ptr::null_mut(), phase };
-        let status = run::enter(current, || lua::lua_pcall(l, 0, 1, base + 1));
-        drop(busy);
-        ctx.phase = outer;
-        let result = if status == lua::LUA_OK {
-            Ok(lua::lua_tointeger(l, -1) as ngx_int_t)
-        } else {
-            nginx::log_parts(
-                NGX_LOG_ERR,
-                ctx.log(),
-                &[b"failed to run ", phase.directive().as_bytes(), b": ", string_at(l, -1)],
-            );
-            Err(nginx::ERROR)
-        };
-        lua::lua_settop(l, base);
-        result
+        next_body(r, chain)
     }
 }

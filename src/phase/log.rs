@@ -2,12 +2,10 @@
 
 use nginx_sys::*;
 
-use super::filter;
 use crate::conf;
 use crate::conf::phase::Phase;
-use crate::nginx::guard;
-use crate::nginx::{self, Request};
-use crate::request::ctx;
+use crate::nginx::{self, guard, Request};
+use crate::request::{ctx, main_state};
 
 pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
@@ -17,7 +15,10 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
         };
         guard((*(*r).connection).log, nginx::ERROR, || {
             let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
-            filter::run_code(ctx, Phase::Log, code).map_or_else(|rc| rc, |_| nginx::OK)
+            match main_state::run_for(ctx, Phase::Log, code, |_| 0, |_| ()) {
+                Ok(()) => nginx::OK,
+                Err(rc) => rc,
+            }
         })
     }
 }

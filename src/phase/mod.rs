@@ -1,31 +1,39 @@
-//! The nginx phases that run Lua, one file each. What they share is here: starting a piece of code in a coroutine,
-//! going on when it is resumed, and turning the way it ended into what nginx wants to hear.
+//! The handlers of the phases that run Lua. What they share is here: starting a piece of code as the entry task of a family, going on when
+//! one of its tasks was woken, and turning the way it ended into what nginx wants to hear.
+//!
+//! A phase that waits has one of nginx's references to the request, whatever waits in it: in the content phase one that
+//! [`content`] adds, before that the request's own.
 
-pub mod access;
+pub mod abort;
 pub mod content;
 pub mod directives;
 pub mod filter;
-pub mod init;
+pub mod handler;
 pub mod log;
-pub mod rewrite;
 pub mod timer;
 
+use coro::{Outcome, TaskId};
 use mlua::ffi as lua;
 use nginx_sys::*;
 
-use crate::conf;
-use crate::conf::phase::Phase;
+use crate::conf::phase::{Phase, HANDLERS};
+use crate::conf::{self, LocConf};
 use crate::lua::code::Code;
-use crate::nginx::{self, log_debug, log_error, Request};
-use crate::request::ctx::{Ctx, End};
-use crate::run::{Outcome, Thread};
+use crate::nginx::{self, guard, log_debug, log_error, Request};
+use crate::request::ctx::{self, Ctx, End};
+use crate::request::status::is_abort;
+use crate::request::tasks::{scheduler, Requests};
+use crate::request::{body, output};
+use crate::run;
 
 type Handler = unsafe extern "C" fn(Request) -> ngx_int_t;
 
 /// The handlers of the phases that are nginx's own.
-const HANDLERS: [(Phase, Handler); 3] = [
-    (Phase::Rewrite, rewrite::handler),
-    (Phase::Access, access::handler),
+const NGINX_PHASES: [(Phase, Handler); 5] = [
+    (Phase::ServerRewrite, handler::server_rewrite),
+    (Phase::Rewrite, handler::rewrite),
+    (Phase::Access, handler::access),
+    (Phase::Precontent, handler::precontent),
     (Phase::Log, log::handler),
 ];
 
@@ -36,25 +44,48 @@ const HANDLERS: [(Phase, Handler); 3] = [
 pub unsafe fn install(cf: *mut ngx_conf_t) -> bool {
     // SAFETY: the caller's promise; the phases' arrays hold handlers.
     unsafe {
+        run::set_proceed(proceed);
+        body::set_on_failure(body_failed);
         let core: &mut ngx_http_core_main_conf_t = nginx::module_conf(
             nginx::conf_ctx(cf).main_conf,
             &*std::ptr::addr_of!(ngx_http_core_module),
         );
-        let used = conf::main_conf(cf).phases;
-        for (phase, handler) in HANDLERS {
-            let Some(slot) = phase.row().slot.filter(|_| phase.is_in(used)) else { continue };
-            if !push_first(&mut core.phases[slot].handlers, handler) {
+        let conf = conf::main_conf(cf);
+        for (phase, handler) in NGINX_PHASES {
+            let Some(slot) = phase.row().slot.filter(|_| phase.is_in(conf.phases)) else {
+                continue;
+            };
+            let handlers = &mut core.phases[slot].handlers;
+            let added = if conf.comes_last(phase) {
+                push_first(handlers, handler)
+            } else {
+                push_last(handlers, handler)
+            };
+            if !added {
                 return false;
             }
         }
-        if used != 0 {
+        if conf.phases != 0 {
             filter::install();
         }
         true
     }
 }
 
-/// Adds a phase's handler so that it runs after all others: nginx runs them from the last to the first.
+/// Adds a phase's handler so that it runs before those that are there: nginx runs them from the last to the first.
+unsafe fn push_last(handlers: &mut ngx_array_t, handler: Handler) -> bool {
+    // SAFETY: the array holds handlers.
+    unsafe {
+        let slot: *mut ngx_http_handler_pt = ngx_array_push(handlers).cast();
+        if slot.is_null() {
+            return false;
+        }
+        *slot = Some(handler);
+        true
+    }
+}
+
+/// Adds a phase's handler so that it runs after all others. (Handlers of the log phase are run from the first to the last.)
 unsafe fn push_first(handlers: &mut ngx_array_t, handler: Handler) -> bool {
     // SAFETY: the array holds handlers, and a slot was just pushed.
     unsafe {
@@ -68,12 +99,14 @@ unsafe fn push_first(handlers: &mut ngx_array_t, handler: Handler) -> bool {
     }
 }
 
-/// Runs a directive's code in a fresh coroutine. An error in loading it is logged, and returned as a status.
-pub unsafe fn start(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<Outcome, ngx_int_t> {
-    // SAFETY: the request and its VM are alive.
+/// Runs a directive's code as the entry task. An error in loading it is logged, and returned as a status.
+///
+/// # Safety
+/// The request is live, and none of its Lua runs.
+pub unsafe fn start(ctx: &Ctx, phase: Phase, code: &Code) -> Result<Outcome, ngx_int_t> {
+    // SAFETY: the caller's promise.
     unsafe {
-        let cached = conf::loc_conf(ctx.r).code_cache != 0;
-        start_with(ctx, phase, |ctx, l| match (*ctx.vm).push_code(l, code, Some(ctx.r), cached) {
+        start_with(ctx, phase, |ctx, l| match ctx.vm().push_code(l, code, Some(ctx.r)) {
             Ok(()) => Ok(0),
             Err(error) => {
                 nginx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
@@ -83,186 +116,219 @@ pub unsafe fn start(ctx: &mut Ctx, phase: Phase, code: &Code) -> Result<Outcome,
     }
 }
 
-/// Runs what `push` puts on the stack of a fresh coroutine: a function and as many arguments as it returns.
-pub unsafe fn start_with(
-    ctx: &mut Ctx,
-    phase: Phase,
-    push: impl FnOnce(&mut Ctx, *mut lua::lua_State) -> Result<i32, ngx_int_t>,
-) -> Result<Outcome, ngx_int_t> {
-    let Some(mut thread) = Thread::new(ctx) else {
-        return Err(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
-    };
-    let nargs = match push(ctx, thread.coroutine.l) {
-        Ok(nargs) => nargs,
-        Err(status) => {
-            thread.finish(true);
-            ctx.spare = Some(thread);
-            return Err(status);
-        }
-    };
-    ctx.phase = phase;
-    ctx.end = None;
-    ctx.stop_threads();
-    let thread = &mut **ctx.entry.insert(thread);
-    // SAFETY: the thread belongs to the request, which is freed outside the scheduler.
-    Ok(unsafe { (*std::ptr::from_mut(thread)).run(nargs) })
-}
-
-/// Goes on with a thread that was woken, from an event handler, and with the request when its Lua is over.
+/// Runs what `push` puts on the stack of the entry task's coroutine: a function and as many arguments as it returns.
 ///
 /// # Safety
-/// The thread is alive.
-pub unsafe fn proceed(thread: *mut Thread) {
-    // SAFETY: a live thread belongs to a live request. After the request may have been finalized only the connection
-    // is looked at, which nginx recycles but never frees.
+/// As for [`start`].
+pub unsafe fn start_with(
+    ctx: &Ctx,
+    phase: Phase,
+    push: impl FnOnce(&Ctx, *mut lua::lua_State) -> Result<i32, ngx_int_t>,
+) -> Result<Outcome, ngx_int_t> {
+    ctx.stop_tasks();
+    let Some((coroutine, used_before)) = ctx.vm().coroutine() else {
+        return Err(NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
+    };
+    // SAFETY: the caller's promise.
     unsafe {
-        let ctx = (*thread).ctx;
-        let r = (*ctx).r;
-        let connection = (*r).connection;
-        nginx::guard((*connection).log, (), || go_on(ctx, thread));
+        if used_before {
+            log_debug!(ctx.r, "lua reusing cached lua thread");
+        }
+        let arguments = match push(ctx, coroutine.l) {
+            Ok(arguments) => arguments,
+            Err(status) => {
+                ctx.vm().recycle(coroutine, true);
+                return Err(status);
+            }
+        };
+        ctx.phase.set(phase);
+        ctx.end.set(None);
+        if phase.is_in(HANDLERS) {
+            abort::watch_client(ctx);
+        }
+        let (family, task) = scheduler().begin(ctx, coroutine);
+        ctx.family.set(Some(family));
+        let _busy = run::Busy::enter();
+        Ok(scheduler().run(&mut Requests, task, arguments))
+    }
+}
+
+/// Goes on with a task that was woken, from an event handler, and with its request when its Lua is over.
+///
+/// # Safety
+/// nginx is in none of its own functions that hold on to the request.
+pub unsafe fn proceed(task: TaskId) {
+    // SAFETY: a task belongs to a live request. After the request may have been finalized only the connection is looked at, which
+    // nginx recycles but never frees.
+    unsafe {
+        let Some(owner) = scheduler().owner(task) else { return };
+        let connection = (*(*owner).r).connection;
+        go_on_with(&*owner, task);
         ngx_http_run_posted_requests(connection);
     }
 }
 
-unsafe fn go_on(ctx: *mut Ctx, thread: *mut Thread) {
+/// As [`proceed`], where nginx runs the connection's posted requests itself.
+unsafe fn go_on_with(ctx: &Ctx, task: TaskId) {
     // SAFETY: as in `proceed`.
     unsafe {
-        let outcome = (*thread).proceed();
-        let ctx = &mut *ctx;
-        let r = ctx.r;
-        match ctx.phase {
-            Phase::Timer => timer::settle(ctx, outcome),
-            Phase::Content => {
-                if let Some(rc) = settle(ctx, outcome) {
-                    ngx_http_finalize_request(r, rc);
-                }
-            }
-            _ => {
-                if let Some(rc) = settle(ctx, outcome) {
-                    if rc == nginx::DONE {
-                        // The request went elsewhere, and ran there already.
-                        ngx_http_finalize_request(r, nginx::DONE);
-                        return;
-                    }
-                    ctx.resumed = Some(rc);
-                    (*r).write_event_handler = Some(ngx_http_core_run_phases);
-                    ngx_http_core_run_phases(r);
-                }
-            }
+        let log = (*(*ctx.r).connection).log;
+        let outcome = guard(log, Some(Outcome::Failed), || {
+            let _busy = run::Busy::enter();
+            scheduler().proceed(&mut Requests, task)
+        });
+        if let Some(outcome) = outcome {
+            guard(log, (), || go_on(ctx, outcome));
         }
     }
 }
 
-/// The write event handler of a request that waits: pushes pending output, and resumes threads that were deferred.
-pub unsafe extern "C" fn write_handler(r: Request) {
-    // SAFETY: nginx calls this with a live request.
+/// The family of a request, which was waiting, has got as far as `outcome` says.
+///
+/// # Safety
+/// The request is live, and may be gone afterwards.
+pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
+    // SAFETY: the caller's promise.
     unsafe {
-        nginx::guard((*(*r).connection).log, (), || {
-            let Some(ctx) = crate::request::ctx::get(r) else { return };
-            crate::request::output::write_event(ctx);
-            let Some(thread) = ctx.ready.pop() else { return };
-            if !ctx.ready.is_empty() {
+        let r = ctx.r;
+        let phase = ctx.phase.get();
+        if phase == Phase::Timer {
+            return timer::settle(ctx, outcome);
+        }
+        let Some(rc) = settle(ctx, outcome) else { return };
+        if phase == Phase::Content || rc == nginx::DONE {
+            // With `NGX_DONE` the request went elsewhere, and ran there already.
+            ngx_http_finalize_request(r, rc);
+            return;
+        }
+        ctx.resumed.set(Some(rc));
+        (*r).write_event_handler = Some(ngx_http_core_run_phases);
+        ngx_http_core_run_phases(r);
+    }
+}
+
+/// nginx has finalized a request whose body can't be read; `terminated` says that it frees it whoever refers to it.
+unsafe fn body_failed(ctx: &Ctx, terminated: bool) {
+    let r = ctx.r;
+    ctx.stop_tasks();
+    if !terminated {
+        // The reference of the phase that waited.
+        // SAFETY: the request is live as long as there is that reference.
+        unsafe { ngx_http_finalize_request(r, nginx::DONE) }
+    }
+}
+
+/// The write event handler of a request that waits: pushes pending output, and resumes tasks that were deferred.
+unsafe extern "C" fn write_handler(r: Request) {
+    // SAFETY: nginx calls this with a live request. It may be gone with the first task that goes on; the others are then gone too.
+    unsafe {
+        let log = (*(*r).connection).log;
+        let (wakers, task) = guard(log, (Vec::new(), None), || {
+            let Some(ctx) = ctx::get(r) else { return (Vec::new(), None) };
+            let wakers = output::write_event(ctx);
+            let mut ready = ctx.ready.borrow_mut();
+            let task = ready.pop();
+            if !ready.is_empty() {
                 ngx_http_post_request(r, std::ptr::null_mut());
             }
-            // The request may be gone with the thread that ends it: nothing of it is looked at afterwards.
-            go_on(ctx, thread);
+            (wakers, task)
         });
+        for waker in wakers {
+            waker.wake();
+        }
+        if let Some((task, owner)) = task.and_then(|task| Some((task, scheduler().owner(task)?))) {
+            go_on_with(&*owner, task);
+        }
     }
 }
 
 /// What an outcome means for the request: the status for nginx, or none while the code waits.
-pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) -> Option<ngx_int_t> {
-    // SAFETY: the request is live.
+///
+/// # Safety
+/// The request is live. `NGX_DONE` says that it may be gone.
+pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
+    // SAFETY: the caller's promise.
     unsafe {
         match outcome {
             Outcome::Waiting => {
-                crate::request::output::hand_over(ctx);
+                output::hand_over(ctx);
                 (*ctx.r).write_event_handler = Some(write_handler);
-                None
+                return None;
             }
-            Outcome::Returned => Some(returned(ctx)),
-            Outcome::Failed => {
-                ctx.stop_threads();
-                crate::request::output::hand_over(ctx);
+            Outcome::Over => return Some(returned(ctx)),
+            Outcome::Failed | Outcome::Ended => {}
+        }
+        ctx.stop_tasks();
+        match ctx.end.take().filter(|_| outcome == Outcome::Ended) {
+            Some(End::Exit(status)) => Some(exited(ctx, status)),
+            Some(End::Exec { uri, args }) => Some(executed(ctx, uri, args)),
+            Some(End::Jump) => {
+                ctx.drop_ctx_table();
+                Some(nginx::OK)
+            }
+            None => {
+                output::hand_over(ctx);
                 Some(if ctx.header_sent() {
                     nginx::ERROR
                 } else {
                     NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t
                 })
             }
-            Outcome::Ended => {
-                ctx.stop_threads();
-                match ctx.end.take() {
-                    Some(End::Exit(status)) => Some(exited(ctx, status)),
-                    Some(End::Exec { uri, args }) => Some(executed(ctx, uri, args)),
-                    Some(End::Jump) => {
-                        ctx.drop_ctx_table();
-                        Some(nginx::OK)
-                    }
-                    None => Some(nginx::OK),
-                }
-            }
         }
     }
 }
 
-/// The code ran to its end: the status for nginx.
-unsafe fn returned(ctx: &mut Ctx) -> ngx_int_t {
-    ctx.finish_entry(true);
-    if ctx.phase != Phase::Content {
-        // SAFETY: the request is live.
-        unsafe { crate::request::output::hand_over(ctx) };
-        return nginx::OK;
-    }
+/// The last task came to its end: the status for nginx.
+unsafe fn returned(ctx: &Ctx) -> ngx_int_t {
+    ctx.stop_tasks();
     // SAFETY: the request is live.
-    let rc = unsafe { crate::request::output::finish(ctx) };
-    if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
-        return rc;
+    unsafe {
+        if ctx.phase.get() != Phase::Content {
+            output::hand_over(ctx);
+            return nginx::OK;
+        }
+        let rc = output::finish(ctx);
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+            return rc;
+        }
+        nginx::OK
     }
-    nginx::OK
-}
-
-/// Statuses that end the connection rather than the response.
-pub fn is_abort(status: ngx_int_t) -> bool {
-    status == nginx::ERROR
-        || status == NGX_HTTP_REQUEST_TIME_OUT as ngx_int_t
-        || status == NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t
-        || status == NGX_HTTP_CLOSE as ngx_int_t
 }
 
 /// `ngx.exit(status)` was called.
-unsafe fn exited(ctx: &mut Ctx, status: ngx_int_t) -> ngx_int_t {
+unsafe fn exited(ctx: &Ctx, status: ngx_int_t) -> ngx_int_t {
     const HTTP_OK: ngx_int_t = NGX_HTTP_OK as ngx_int_t;
     const SPECIAL: ngx_int_t = NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t;
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
+        let is_content = ctx.phase.get() == Phase::Content;
         log_debug!(r, "lua thread aborting request with status {status}");
         if !ctx.header_sent() && (*r).headers_out.status == 0 && status >= HTTP_OK {
             (*r).headers_out.status = status as ngx_uint_t;
         }
         if ctx.output.is_buffering() && (*r).headers_out.status != 0 && !is_abort(status) {
-            let rc = crate::request::output::finish(ctx);
+            let rc = output::finish(ctx);
             if rc == nginx::ERROR || rc >= SPECIAL {
                 return rc;
             }
             return if status >= HTTP_OK { HTTP_OK } else { status };
         }
-        if (status == nginx::OK && ctx.phase == Phase::Content)
+        if (status == nginx::OK && is_content)
             || (HTTP_OK..SPECIAL).contains(&status) && status != NGX_HTTP_NO_CONTENT as ngx_int_t
         {
-            let rc = crate::request::output::finish(ctx);
+            let rc = output::finish(ctx);
             if rc == nginx::ERROR || rc >= SPECIAL {
                 return rc;
             }
         } else {
-            crate::request::output::hand_over(ctx);
+            output::hand_over(ctx);
         }
         if ctx.header_sent() && status > nginx::OK && !is_abort(status) {
-            return if ctx.phase == Phase::Content { nginx::OK } else { HTTP_OK };
+            return if is_content { nginx::OK } else { HTTP_OK };
         }
         // In the content phase nginx would look for another handler on `NGX_DECLINED`.
-        if status < nginx::ERROR && ctx.phase == Phase::Content {
+        if status < nginx::ERROR && is_content {
             return nginx::OK;
         }
         status
@@ -270,7 +336,7 @@ unsafe fn exited(ctx: &mut Ctx, status: ngx_int_t) -> ngx_int_t {
 }
 
 /// `ngx.exec(uri, args)` was called.
-unsafe fn executed(ctx: &mut Ctx, mut uri: ngx_str_t, mut args: ngx_str_t) -> ngx_int_t {
+unsafe fn executed(ctx: &Ctx, mut uri: ngx_str_t, mut args: ngx_str_t) -> ngx_int_t {
     // SAFETY: the request is live; `uri` and `args` are in its pool. The redirect forgets the request's contexts, so
     // `ctx` is not used after it.
     unsafe {
@@ -296,4 +362,9 @@ unsafe fn executed(ctx: &mut Ctx, mut uri: ngx_str_t, mut args: ngx_str_t) -> ng
         }
         nginx::DONE
     }
+}
+
+/// Whether the location's code of that phase wants the request's body before it runs.
+fn wants_body(conf: &LocConf, phase: Phase) -> bool {
+    conf.need_request_body != 0 && conf.code(phase).is_some()
 }

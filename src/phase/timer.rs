@@ -1,18 +1,25 @@
-//! Lua without a client: a request of the module's own, on no connection, so that coroutines, contexts and waiting work
+//! Lua without a client: a request of the module's own, on no connection, so that tasks, contexts and waiting work
 //! as they do for any other. What makes or sends a response is refused in this phase.
 
+use std::ffi::c_void;
+use std::io::Write as _;
 use std::mem;
 use std::ptr;
+use std::rc::Rc;
 
+use coro::Outcome;
 use mlua::ffi as lua;
 use nginx_sys::*;
 
 use super::start_with;
 use crate::conf::phase::Phase;
+use crate::conf::{core_loc_conf, main_conf_of};
+use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, Request};
 use crate::request::ctx::{self, Ctx};
-use crate::run::Outcome;
+use crate::request::tasks::{scheduler, Requests};
+use crate::run;
 
 /// The connection that a request needs, and who wants to know of its end.
 #[repr(C)]
@@ -29,15 +36,59 @@ static IDLE: Worker<Vec<*mut Connection>> = Worker::new(Vec::new());
 
 const POOL_SIZE: usize = 1024;
 
-/// Makes a request in the configuration of nginx's first server; null when there is no memory or no server. It lives
-/// until its Lua ends, and then calls `ended`, or until [`cancel`].
+/// What a request without a client takes over from another.
+#[derive(Clone)]
+pub struct Origin {
+    main_conf: *mut *mut c_void,
+    srv_conf: *mut *mut c_void,
+    loc_conf: *mut *mut c_void,
+    listening: *mut ngx_listening_t,
+    /// The client's address as text, for the log.
+    client: Box<[u8]>,
+}
+
+impl Origin {
+    /// A request's configuration and client.
+    ///
+    /// # Safety
+    /// `r` is live.
+    pub unsafe fn of(r: Request) -> Origin {
+        // SAFETY: the caller's promise.
+        unsafe {
+            Origin {
+                main_conf: (*r).main_conf,
+                srv_conf: (*r).srv_conf,
+                loc_conf: (*r).loc_conf,
+                listening: (*(*r).connection).listening,
+                client: nginx::bytes((*(*r).connection).addr_text).into(),
+            }
+        }
+    }
+
+    /// The configuration that nginx's first server gives its requests, and no client; `None` when there is no server.
+    ///
+    /// # Safety
+    /// nginx runs on this configuration.
+    pub unsafe fn first_server() -> Option<Origin> {
+        // SAFETY: the caller's promise.
+        let conf = unsafe { first_server() }?;
+        Some(Origin {
+            main_conf: conf.main_conf,
+            srv_conf: conf.srv_conf,
+            loc_conf: conf.loc_conf,
+            listening: ptr::null_mut(),
+            client: Box::default(),
+        })
+    }
+}
+
+/// Makes a request; null when there is no memory. It lives until its Lua ends, and then calls `ended`, or until [`cancel`].
 ///
 /// # Safety
-/// nginx runs on this configuration.
-pub unsafe fn create(ended: fn(Request)) -> Request {
+/// nginx runs on the configuration of `origin`.
+pub unsafe fn create(origin: &Origin, ended: fn(Request)) -> Request {
     // SAFETY: the caller's promise; every structure is zeroed first, as nginx does it.
     unsafe {
-        let Some(conf) = first_server() else { return ptr::null_mut() };
         let connection = (*IDLE.get()).pop().unwrap_or_else(|| {
             let zeroed = Connection {
                 connection: mem::zeroed(),
@@ -56,21 +107,49 @@ pub unsafe fn create(ended: fn(Request)) -> Request {
         c.connection.log = &mut c.log;
         c.connection.read = &mut c.read;
         c.connection.write = &mut c.write;
+        c.connection.listening = origin.listening;
         c.read = mem::zeroed();
         c.write = mem::zeroed();
         for event in [&mut c.read, &mut c.write] {
             event.data = ptr::from_mut(&mut c.connection).cast();
             event.log = &mut c.log;
         }
-        let r = fill(&mut c.connection, conf);
+        let r = fill(&mut c.connection, origin);
         if r.is_null() {
             discard(connection);
+            return r;
         }
+        let own = core_loc_conf(r).error_log;
+        if let Some(own) = own.as_ref() {
+            c.log = ptr::read(own);
+        }
+        c.log.handler = Some(log_context);
+        c.log.data = connection.cast();
         r
     }
 }
 
-unsafe fn fill(c: &mut ngx_connection_t, conf: &ngx_http_conf_ctx_t) -> Request {
+/// What the log adds to lines of such a request.
+unsafe extern "C" fn log_context(log: *mut ngx_log_t, buffer: *mut u8, len: usize) -> *mut u8 {
+    // SAFETY: nginx passes a log of this file's, and a buffer of `len` bytes.
+    unsafe {
+        let connection = &(*(*log).data.cast::<Connection>()).connection;
+        let mut rest = std::slice::from_raw_parts_mut(buffer, len);
+        // What doesn't fit is cut, as nginx does it.
+        let _ = rest.write_all(b", context: ngx.timer");
+        if connection.addr_text.len > 0 {
+            let _ = rest.write_all(b", client: ");
+            let _ = rest.write_all(nginx::bytes(connection.addr_text));
+        }
+        if let Some(listening) = connection.listening.as_ref().filter(|l| l.addr_text.len > 0) {
+            let _ = rest.write_all(b", server: ");
+            let _ = rest.write_all(nginx::bytes(listening.addr_text));
+        }
+        rest.as_mut_ptr()
+    }
+}
+
+unsafe fn fill(c: &mut ngx_connection_t, origin: &Origin) -> Request {
     // SAFETY: as above; what is allocated belongs to the connection's pool.
     unsafe {
         c.pool = ngx_create_pool(POOL_SIZE, c.log);
@@ -80,7 +159,7 @@ unsafe fn fill(c: &mut ngx_connection_t, conf: &ngx_http_conf_ctx_t) -> Request 
         let r: Request = nginx::pool_new(c.pool);
         let Some(request) = r.as_mut() else { return ptr::null_mut() };
         let core: &ngx_http_core_main_conf_t =
-            nginx::module_conf(conf.main_conf, &*ptr::addr_of!(ngx_http_core_module));
+            nginx::module_conf(origin.main_conf, &*ptr::addr_of!(ngx_http_core_module));
         let variables = size_of::<ngx_http_variable_value_t>() * core.variables.nelts;
         request.ctx =
             ngx_pcalloc(c.pool, size_of::<*mut std::ffi::c_void>() * ngx_http_max_module).cast();
@@ -93,12 +172,18 @@ unsafe fn fill(c: &mut ngx_connection_t, conf: &ngx_http_conf_ctx_t) -> Request 
             return ptr::null_mut();
         }
         c.data = r.cast();
+        if !origin.client.is_empty() {
+            let Some(client) = nginx::pool_str(c.pool, &origin.client) else {
+                return ptr::null_mut();
+            };
+            c.addr_text = client;
+        }
         request.pool = c.pool;
         request.connection = c;
         request.main = r;
-        request.main_conf = conf.main_conf;
-        request.srv_conf = conf.srv_conf;
-        request.loc_conf = conf.loc_conf;
+        request.main_conf = origin.main_conf;
+        request.srv_conf = origin.srv_conf;
+        request.loc_conf = origin.loc_conf;
         request.signature = NGX_HTTP_MODULE;
         request.method = NGX_HTTP_UNKNOWN as ngx_uint_t;
         request.headers_in.content_length_n = -1;
@@ -152,32 +237,52 @@ pub unsafe fn add_header(r: Request, name: &[u8], value: &[u8]) -> Option<()> {
 /// The request was made by [`create`], and nothing has run in it.
 pub unsafe fn run(
     r: Request,
-    push: impl FnOnce(&mut Ctx, *mut lua::lua_State) -> Result<i32, ngx_int_t>,
+    push: impl FnOnce(&Ctx, *mut lua::lua_State) -> Result<i32, ngx_int_t>,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let started = match ctx::get_or_create(r) {
-            Some(ctx) => start_with(ctx, Phase::Timer, push).map(|outcome| (ctx, outcome)),
-            None => Err(nginx::ERROR),
-        };
+        let vm = main_conf_of(r).vm().cloned();
+        let ctx = vm.map(|vm| ctx::create(r, vm)).filter(|ctx| ctx::keep(ctx));
+        let started = ctx.map(|ctx| (ctx, start_with(ctx, Phase::Timer, push)));
         match started {
-            Ok((ctx, outcome)) => settle(ctx, outcome),
-            Err(_) => end(r),
+            Some((ctx, Ok(outcome))) => settle(ctx, outcome),
+            _ => end(r),
         }
     }
 }
 
-/// Goes on after a coroutine was resumed.
+/// As [`run`], with a coroutine of a VM that has a function and so many arguments on its stack.
 ///
 /// # Safety
-/// The request was made by [`create`].
-pub unsafe fn settle(ctx: &mut Ctx, outcome: Outcome) {
-    match outcome {
-        Outcome::Waiting => return,
-        Outcome::Returned => ctx.finish_entry(true),
-        // `ngx.exit` ends the coroutine, whatever its status.
-        Outcome::Failed | Outcome::Ended => ctx.stop_threads(),
+/// As for [`run`].
+pub unsafe fn run_coroutine(r: Request, vm: &Rc<Vm>, coroutine: Coroutine, arguments: i32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let ctx = ctx::create(r, vm.clone());
+        if !ctx::keep(ctx) {
+            vm.recycle(coroutine, false);
+            return end(r);
+        }
+        ctx.phase.set(Phase::Timer);
+        let (family, task) = scheduler().begin(ctx, coroutine);
+        ctx.family.set(Some(family));
+        let busy = run::Busy::enter();
+        let outcome = scheduler().run(&mut Requests, task, arguments);
+        drop(busy);
+        settle(ctx, outcome);
     }
+}
+
+/// Goes on after a task was resumed.
+///
+/// # Safety
+/// The request was made by [`create`], and is gone afterwards unless it waits.
+pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) {
+    if outcome == Outcome::Waiting {
+        return;
+    }
+    // `ngx.exit` ends the tasks, whatever its status.
+    ctx.stop_tasks();
     // SAFETY: the caller's promise.
     unsafe { end(ctx.r) }
 }

@@ -4,24 +4,46 @@
 //! two filters keep a response from going further, and the end of the last subrequest of a batch resumes the coroutine
 //! that waits for it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::rc::Rc;
 
+use coro::TaskId;
 use nginx_sys::*;
 
-use crate::api::request::method_name;
-use crate::api::request_body::body_chain;
-use crate::api::var::{self, Refused};
-use crate::api::{error, headers_in, OK, RAISE};
+use super::body_build::body_chain;
+use super::ctx::{self, Ctx};
+use super::headers_in;
+use super::method::method_name;
+use super::status::is_abort;
+use super::var::{self, Refused};
+use crate::lua::Vm;
 use crate::nginx::{self, log_debug, log_error, Request};
-use crate::request::ctx::{self, Ctx};
-use crate::run::{self, Thread};
 
 /// Which of the parent's variables a subrequest sees.
 const SHARE_VARS: c_int = 1;
 const COPY_VARS: c_int = 2;
+
+/// The number of a table that becomes a subrequest's `ngx.ctx`; freed unless a subrequest takes it.
+pub struct SharedTable {
+    vm: Rc<Vm>,
+    slot: c_int,
+}
+
+impl SharedTable {
+    pub fn new(vm: &Rc<Vm>, slot: c_int) -> SharedTable {
+        SharedTable { vm: vm.clone(), slot }
+    }
+}
+
+impl Drop for SharedTable {
+    fn drop(&mut self) {
+        if self.slot != 0 {
+            self.vm.free_ctx_slot(self.slot);
+        }
+    }
+}
 
 /// A subrequest as Lua described it.
 pub struct Wanted {
@@ -32,7 +54,7 @@ pub struct Wanted {
     pub forward_body: bool,
     pub vars_action: c_int,
     pub vars: Vec<(Vec<u8>, Vec<u8>)>,
-    pub ctx_slot: c_int,
+    pub ctx: Option<SharedTable>,
 }
 
 /// What came back.
@@ -46,34 +68,104 @@ pub struct Response {
 }
 
 /// The subrequests that one call waits for.
+#[derive(Default)]
 pub struct Batch {
-    pub wanted: Vec<Wanted>,
-    pub responses: Vec<Response>,
-    pub pending: usize,
-    /// Who waits; null once it is gone.
-    pub thread: *mut Thread,
+    pub responses: RefCell<Vec<Response>>,
+    pending: Cell<usize>,
+    /// Who waits; none once it is gone.
+    task: Cell<Option<TaskId>>,
+}
+
+impl Batch {
+    pub fn is_done(&self) -> bool {
+        self.pending.get() == 0
+    }
+}
+
+/// The batches of a request.
+#[derive(Default)]
+pub struct Batches {
+    /// The subrequests that are being described. That isn't interrupted, so there is one list of them.
+    pub wanted: RefCell<Vec<Wanted>>,
+    /// Those that were issued, by the number that Lua reads their responses under.
+    issued: RefCell<Vec<Option<Rc<Batch>>>>,
+    /// How many subrequests are under way.
+    pending: Cell<usize>,
+}
+
+impl Batches {
+    pub fn recycle(&mut self) {
+        self.wanted.get_mut().clear();
+        self.issued.get_mut().clear();
+        self.pending.set(0);
+    }
+
+    /// Whether subrequests are under way.
+    pub fn are_pending(&self) -> bool {
+        self.pending.get() > 0
+    }
+
+    /// Whether the task waits for subrequests.
+    pub fn has_task(&self, task: TaskId) -> bool {
+        let issued = self.issued.borrow();
+        let mut batches = issued.iter().flatten();
+        batches.any(|batch| !batch.is_done() && batch.task.get() == Some(task))
+    }
+
+    /// A batch that `task` will wait for, and its number.
+    pub fn begin(&self, task: Option<TaskId>) -> (usize, Rc<Batch>) {
+        let batch = Rc::new(Batch { task: Cell::new(task), ..Batch::default() });
+        let mut issued = self.issued.borrow_mut();
+        let free = issued.iter().position(Option::is_none);
+        let number = free.unwrap_or_else(|| {
+            issued.push(None);
+            issued.len() - 1
+        });
+        issued[number] = Some(batch.clone());
+        (number, batch)
+    }
+
+    pub fn get(&self, number: usize) -> Option<Rc<Batch>> {
+        self.issued.borrow().get(number)?.clone()
+    }
+
+    /// Forgets a batch whose responses have been read.
+    pub fn end(&self, number: usize) {
+        if let Some(place) = self.issued.borrow_mut().get_mut(number) {
+            *place = None;
+        }
+    }
+}
+
+/// The waiting end of a batch: when it is dropped nobody is woken any more, and what hasn't been read is forgotten with the request.
+pub struct Waiting(pub Rc<Batch>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.task.set(None);
+    }
 }
 
 /// One subrequest's part in its batch; what its `post_subrequest` points at.
 struct Capture {
-    batch: Rc<RefCell<Batch>>,
+    batch: Rc<Batch>,
     index: usize,
 }
 
-/// Makes the subrequest and posts it.
+/// Makes the subrequest and posts it. The error is what Lua raises.
 ///
 /// # Safety
 /// The request is live.
-pub unsafe fn issue(ctx: &mut Ctx, batch: &Rc<RefCell<Batch>>, wanted: &Wanted) -> c_int {
+pub unsafe fn issue(ctx: &Ctx, batch: &Rc<Batch>, mut wanted: Wanted) -> Result<(), String> {
     // SAFETY: the request is live; what the subrequest keeps is in its pool, and the capture lives as long as that.
     unsafe {
         let r = ctx.r;
         let pool = (*r).pool;
-        let index = batch.borrow().responses.len();
+        let index = batch.responses.borrow().len();
         let capture = nginx::pool_box(pool, Capture { batch: batch.clone(), index });
         let post: *mut ngx_http_post_subrequest_t = nginx::pool_new(pool);
         if capture.is_null() || post.is_null() {
-            return error(RAISE, format_args!("no memory"));
+            return Err("no memory".to_owned());
         }
         (*post).handler = Some(finished);
         (*post).data = capture.cast();
@@ -84,7 +176,7 @@ pub unsafe fn issue(ctx: &mut Ctx, batch: &Rc<RefCell<Batch>>, wanted: &Wanted) 
                 "lua subrequests cycle while processing \"{}\"",
                 nginx::text(wanted.uri)
             );
-            return error(RAISE, format_args!("failed to issue subrequest: -1"));
+            return Err("failed to issue subrequest: -1".to_owned());
         }
         let (mut uri, mut args) = (wanted.uri, wanted.args);
         let mut sr: Request = ptr::null_mut();
@@ -97,31 +189,38 @@ pub unsafe fn issue(ctx: &mut Ctx, batch: &Rc<RefCell<Batch>>, wanted: &Wanted) 
             NGX_HTTP_SUBREQUEST_BACKGROUND as ngx_uint_t,
         );
         if rc != nginx::OK {
-            return error(RAISE, format_args!("failed to issue subrequest: {rc}"));
+            return Err(format!("failed to issue subrequest: {rc}"));
         }
         log_debug!(r, "lua http subrequest \"{}?{}\"", nginx::text(uri), nginx::text(args));
-        if adjust(sr, wanted).is_none() {
+        let adjusted = adjust(sr, &wanted).and_then(|()| share_table(ctx, sr, wanted.ctx.take()));
+        if adjusted.is_none() {
             // The subrequest is posted already: it is answered at once, and its response is ignored.
             (*sr).write_event_handler = Some(cancelled);
-            return error(RAISE, format_args!("failed to adjust the subrequest: -1"));
+            return Err("failed to adjust the subrequest: -1".to_owned());
         }
-        if wanted.ctx_slot != 0 {
-            if let Some(sr_ctx) = ctx::get_or_create(sr) {
-                sr_ctx.ctx_slot = wanted.ctx_slot;
-            }
-        }
-        let mut batch = batch.borrow_mut();
-        batch.responses.push(Response {
+        batch.responses.borrow_mut().push(Response {
             request: sr,
             status: 0,
             body: Vec::new(),
             complete: false,
             done: false,
         });
-        batch.pending += 1;
-        ctx.pending_subrequests += 1;
-        OK
+        batch.pending.set(batch.pending.get() + 1);
+        ctx.batches.pending.set(ctx.batches.pending.get() + 1);
+        Ok(())
     }
+}
+
+/// Gives the subrequest its `ngx.ctx`, in the VM of its parent.
+unsafe fn share_table(ctx: &Ctx, sr: Request, table: Option<SharedTable>) -> Option<()> {
+    if let Some(mut table) = table {
+        // SAFETY: the subrequest is live and new.
+        let sr_ctx = unsafe { ctx::create(sr, ctx.vm().clone()) };
+        sr_ctx.ctx_slot.set(std::mem::take(&mut table.slot));
+        // SAFETY: as above.
+        return unsafe { ctx::keep(sr_ctx) }.then_some(());
+    }
+    Some(())
 }
 
 unsafe extern "C" fn cancelled(sr: Request) {
@@ -323,8 +422,8 @@ pub unsafe fn capture_body(r: Request, chain: *mut ngx_chain_t) -> Option<ngx_in
     // SAFETY: the caller's promise; the buffers are in memory, as the header filter asked.
     unsafe {
         let capture = capture_of(r)?;
-        let mut batch = capture.batch.borrow_mut();
-        let response = &mut batch.responses[capture.index];
+        let mut responses = capture.batch.responses.borrow_mut();
+        let response = &mut responses[capture.index];
         let mut link = chain;
         while !link.is_null() {
             let buffer = &mut *(*link).buf;
@@ -350,14 +449,13 @@ unsafe extern "C" fn finished(sr: Request, data: *mut c_void, rc: ngx_int_t) -> 
     // SAFETY: `data` is what `issue` put there; the parent is held by its subrequests.
     unsafe {
         let capture = &*data.cast::<Capture>();
-        let mut batch = capture.batch.borrow_mut();
-        let Some(response) = batch.responses.get_mut(capture.index) else {
-            // It was cancelled before it ran.
+        let batch = &capture.batch;
+        let mut responses = batch.responses.borrow_mut();
+        let Some(response) = responses.get_mut(capture.index).filter(|response| !response.done)
+        else {
+            // It was cancelled before it ran, or has ended already.
             return nginx::OK;
         };
-        if response.done {
-            return nginx::OK;
-        }
         response.done = true;
         log_debug!(sr, "lua run post subrequest handler, rc:{rc} c:{}", (*(*sr).main).count());
         response.status = (*sr).headers_out.status;
@@ -369,23 +467,29 @@ unsafe extern "C" fn finished(sr: Request, data: *mut c_void, rc: ngx_int_t) -> 
                 _ => 0,
             };
         }
-        batch.pending -= 1;
+        drop(responses);
+        batch.pending.set(batch.pending.get() - 1);
         if let Some(ctx) = ctx::get((*sr).parent) {
-            ctx.pending_subrequests = ctx.pending_subrequests.saturating_sub(1);
-        }
-        let thread = batch.thread;
-        if batch.pending == 0 && !thread.is_null() {
-            drop(batch);
-            run::defer(thread);
+            ctx.batches.pending.set(ctx.batches.pending.get().saturating_sub(1));
+            if let Some(task) = batch.task.get().filter(|_| batch.is_done()) {
+                wake_parent(ctx, task);
+            }
         }
         let is_page = rc == nginx::ERROR
             || rc == NGX_HTTP_CREATED as ngx_int_t
             || rc == NGX_HTTP_NO_CONTENT as ngx_int_t
-            || (rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t && !crate::phase::is_abort(rc));
+            || (rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t && !is_abort(rc));
         if is_page {
             // The status is Lua's; no error page is made for it.
             return nginx::OK;
         }
         rc
     }
+}
+
+/// Has the task woken by its request's write handler, where nginx expects a parent to go on.
+unsafe fn wake_parent(ctx: &Ctx, task: TaskId) {
+    ctx.ready.borrow_mut().push(task);
+    // SAFETY: the caller's request is live.
+    unsafe { ngx_http_post_request(ctx.r, ptr::null_mut()) };
 }

@@ -1,28 +1,35 @@
-//! What the module knows of a request: its VM, its coroutines, its output, how its Lua ended.
+//! What the module knows of a request: its VM, its tasks, its output, how its Lua ended.
 //!
 //! A `Ctx` is made when Lua first runs for a request and lives until the request's pool is destroyed. `Ctx`es are
 //! recycled, so that a request in the steady state allocates nothing here.
+//!
+//! Whatever runs for a request may be called while something else does: Lua prints, nginx's filters run Lua, which looks at the same
+//! context. So it is only ever shared, and what changes is in cells, none of which is borrowed across a call into nginx or Lua.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
 use std::ptr;
 use std::rc::Rc;
 
+use coro::{FamilyId, TaskId};
 use nginx_sys::*;
 
-use crate::api::body_filter::BodyFilter;
-use crate::api::request_body::{BodyBuilder, BodyRead};
+use super::body::BodyRead;
+use super::body_build::BodyBuilder;
+use super::body_filter::BodyFilter;
+use super::capture::Batches;
+use super::main_state;
+use super::output::Output;
+use super::slots::Slots;
+use super::tasks;
 use crate::conf;
 use crate::conf::phase::Phase;
-use crate::lua::Vm;
+use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, own, Request};
-use crate::request::capture::Batch;
-use crate::request::output::Output;
-use crate::request::slots::Slots;
-use crate::run::Thread;
 
 /// How a request's Lua ended other than by returning.
+#[derive(Clone, Copy)]
 pub enum End {
     /// `ngx.exit(status)`, or what amounts to it.
     Exit(ngx_int_t),
@@ -32,61 +39,53 @@ pub enum End {
     Jump,
 }
 
-/// Between two requests the kernel's work takes it out of the nearest cache: what every request uses comes first, and
-/// what few use last.
-#[repr(C)]
-pub struct Ctx {
-    pub r: Request,
-    pub vm: *mut Vm,
-    /// The coroutine that runs the phase's code.
-    pub entry: Option<Box<Thread>>,
-    /// A thread that ended, for the next one's memory.
-    pub spare: Option<Box<Thread>>,
-    /// The next of the idle ones, while it is one of them.
-    next: *mut Ctx,
-    pub phase: Phase,
-    /// The number of the request's `ngx.ctx` table; 0 when there is none.
-    pub ctx_slot: c_int,
-    /// The VM belongs to this request alone: `lua_code_cache off`.
-    owns_vm: bool,
-    /// The request's pool will release the `Ctx`.
-    registered: bool,
-    /// The `Content-Type` has been set, or must not be defaulted.
-    pub mime_set: bool,
-    /// Lua has set a response header: `Content-Length` and the like are left alone.
-    pub headers_set: bool,
-    /// `lua_need_request_body`: the body has been read.
-    pub body_read: bool,
-    /// The coroutine is set up and the phase waits for the request body.
-    pub waiting_body: bool,
-    pub watch: Option<&'static Watch>,
-    pub output: Output,
-    /// Subrequests that are under way: `ngx.exit` is refused.
-    pub pending_subrequests: usize,
-    /// Threads whose wait is over, to be resumed by the request's write handler.
-    pub ready: Vec<*mut Thread>,
-    pub end: Option<End>,
-    /// The status that `ngx.exit` was called with last.
-    pub exit_status: Option<ngx_int_t>,
-    /// The rewrite or access code has ended with this status, which the phase engine is about to ask for.
-    pub resumed: Option<ngx_int_t>,
-    /// What a Lua body filter has been given, and whether it has seen the end.
-    pub body_filter: BodyFilter,
-    /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
-    pub batch: Option<Rc<RefCell<Batch>>>,
-    pub body: BodyRead,
-    pub body_builder: Option<BodyBuilder>,
-    /// What the layers above keep for the request.
-    pub slots: Slots,
-}
-
 /// Told of how long the request's Lua runs in one go.
 #[derive(Clone, Copy)]
 pub struct Watch {
     /// Read when a coroutine begins to run.
     pub clock: fn() -> u64,
     /// Called with what the clock said then, when it stops.
-    pub paused: unsafe fn(&mut Ctx, u64),
+    pub paused: unsafe fn(&Ctx, u64),
+}
+
+/// Between two requests the kernel's work takes it out of the nearest cache: what every request uses comes first, and
+/// what few use last.
+#[repr(C)]
+pub struct Ctx {
+    pub r: Request,
+    vm: Option<Rc<Vm>>,
+    /// The tasks of the phase's code.
+    pub family: Cell<Option<FamilyId>>,
+    /// The next of the idle ones, while it is one of them.
+    next: *mut Ctx,
+    pub phase: Cell<Phase>,
+    /// The number of the request's `ngx.ctx` table; 0 when there is none.
+    pub ctx_slot: Cell<c_int>,
+    /// The request's pool will release the `Ctx`.
+    registered: Cell<bool>,
+    /// The `Content-Type` has been set, or must not be defaulted.
+    pub mime_set: Cell<bool>,
+    /// Lua has set a response header: `Content-Length` and the like are left alone.
+    pub headers_set: Cell<bool>,
+    pub watch: Cell<Option<&'static Watch>>,
+    pub output: Output,
+    pub end: Cell<Option<End>>,
+    /// The status that `ngx.exit` was called with last.
+    pub exit_status: Cell<Option<ngx_int_t>>,
+    /// The code of a phase before the content has ended with this status, which the phase engine is about to ask for.
+    pub resumed: Cell<Option<ngx_int_t>>,
+    /// Tasks whose wait is over, to be resumed by the request's write handler.
+    pub ready: RefCell<Vec<TaskId>>,
+    /// What a Lua body filter has been given, and whether it has seen the end.
+    pub body_filter: BodyFilter,
+    /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
+    pub batches: Batches,
+    pub body: BodyRead,
+    pub body_builder: RefCell<Option<BodyBuilder>>,
+    /// What `ngx.on_abort` runs when the client leaves.
+    pub on_abort: Cell<Option<Coroutine>>,
+    /// What the layers above keep for the request.
+    pub slots: RefCell<Slots>,
 }
 
 /// `Ctx`es waiting for their next request, linked by `next`.
@@ -102,21 +101,21 @@ const IDLE_MAX: usize = 1024;
 ///
 /// # Safety
 /// `r` is live.
-pub unsafe fn get<'a>(r: Request) -> Option<&'a mut Ctx> {
+#[inline]
+pub unsafe fn get<'a>(r: Request) -> Option<&'a Ctx> {
     // SAFETY: the slot holds null or what `create` put there, which outlives the request.
-    unsafe { (*(*r).ctx.add(own::module().ctx_index)).cast::<Ctx>().as_mut() }
+    unsafe { (*(*r).ctx.add(own::module().ctx_index)).cast::<Ctx>().as_ref() }
 }
 
-/// The request's `Ctx`, made when there is none, and kept as long as the request.
+/// The request's `Ctx`, made when there is none, and kept as long as the request. None is an error that is logged.
 ///
 /// # Safety
 /// `r` is live.
-pub unsafe fn get_or_create<'a>(r: Request) -> Option<&'a mut Ctx> {
+pub unsafe fn get_or_create<'a>(r: Request) -> Option<&'a Ctx> {
     // SAFETY: the caller's promise.
     unsafe {
         let ctx = get_or_create_unkept(r)?;
-        keep(ctx)?;
-        Some(ctx)
+        keep(ctx).then_some(ctx)
     }
 }
 
@@ -124,23 +123,24 @@ pub unsafe fn get_or_create<'a>(r: Request) -> Option<&'a mut Ctx> {
 ///
 /// # Safety
 /// `r` is live.
-pub unsafe fn get_or_create_unkept<'a>(r: Request) -> Option<&'a mut Ctx> {
+pub unsafe fn get_or_create_unkept<'a>(r: Request) -> Option<&'a Ctx> {
     // SAFETY: the caller's promise.
     unsafe {
         if let Some(ctx) = get(r) {
             return Some(ctx);
         }
-        let ctx = create(r)?;
-        *(*r).ctx.add(own::module().ctx_index) = ptr::from_mut(ctx).cast();
-        Some(ctx)
+        let vm = vm_for(r)?;
+        Some(create(r, vm))
     }
 }
 
-/// Makes a `Ctx` for the request, which [`keep`] or [`release_if_done`] must follow.
-unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
-    // SAFETY: one thread.
+/// Makes a `Ctx` in that VM for a request that has none, which [`keep`] or [`release_if_done`] must follow.
+///
+/// # Safety
+/// `r` is live.
+pub unsafe fn create<'a>(r: Request, vm: Rc<Vm>) -> &'a Ctx {
+    // SAFETY: one thread; an idle `Ctx` is nobody's.
     unsafe {
-        let (vm, owns_vm) = vm_for(r)?;
         let idle = &mut *IDLE.get();
         let ctx = if idle.first.is_null() {
             allocate()
@@ -151,9 +151,9 @@ unsafe fn create<'a>(r: Request) -> Option<&'a mut Ctx> {
             first
         };
         (*ctx).r = r;
-        (*ctx).vm = vm;
-        (*ctx).owns_vm = owns_vm;
-        ctx.as_mut()
+        (*ctx).vm = Some(vm);
+        *(*r).ctx.add(own::module().ctx_index) = ctx.cast();
+        &*ctx
     }
 }
 
@@ -163,74 +163,106 @@ fn allocate() -> *mut Ctx {
 }
 
 /// Keeps the `Ctx` until the request's pool is destroyed. That is after the log phase, which the request's own
-/// clean-up is not.
+/// clean-up is not. False, and the `Ctx` is gone, when there is no memory for that.
 ///
 /// # Safety
-/// The request is live.
-pub unsafe fn keep(ctx: &mut Ctx) -> Option<()> {
-    if ctx.registered {
-        return Some(());
+/// The request is live, and no Lua runs for it.
+#[must_use]
+pub unsafe fn keep(ctx: &Ctx) -> bool {
+    if ctx.registered.get() {
+        return true;
     }
     // SAFETY: the caller's promise.
     unsafe {
         let cleanup = ngx_pool_cleanup_add((*ctx.r).pool, 0);
+        let data = ptr::from_ref(ctx).cast_mut().cast();
         if cleanup.is_null() {
-            return None;
+            *(*ctx.r).ctx.add(own::module().ctx_index) = ptr::null_mut();
+            release(data);
+            return false;
         }
         (*cleanup).handler = Some(release);
-        (*cleanup).data = ptr::from_mut(ctx).cast();
+        (*cleanup).data = data;
     }
-    ctx.registered = true;
-    Some(())
+    ctx.registered.set(true);
+    true
 }
 
-/// Lets go of the `Ctx` when nothing more will be asked of it, and keeps it otherwise.
+/// Lets go of the `Ctx` when nothing more will be asked of it, and keeps it otherwise. Either way it isn't the caller's any more.
 ///
 /// # Safety
 /// The request is live, its Lua has ended and its response has been handed over.
-pub unsafe fn release_if_done(ctx: &mut Ctx) {
+pub unsafe fn release_if_done(ctx: &Ctx) {
     // SAFETY: the caller's promise; the box was leaked in `create`.
     unsafe {
+        if ctx.registered.get() {
+            return;
+        }
         let conf = conf::loc_conf(ctx.r);
         let wanted = conf.has_filters()
             || conf.code(Phase::Log).is_some()
-            || ctx.slots.is_used()
-            || ctx.ctx_slot != 0;
-        if ctx.registered {
-            return;
-        }
-        if wanted {
-            keep(ctx);
+            || ctx.slots.borrow().is_used()
+            || ctx.ctx_slot.get() != 0;
+        if wanted && keep(ctx) {
             return;
         }
         *(*ctx.r).ctx.add(own::module().ctx_index) = ptr::null_mut();
-        release(ptr::from_mut(ctx).cast());
+        release(ptr::from_ref(ctx).cast_mut().cast());
     }
 }
 
-unsafe fn vm_for(r: Request) -> Option<(*mut Vm, bool)> {
+/// The VM that the request's Lua runs in: that in which it began, or its parent; otherwise the shared one or, with
+/// `lua_code_cache off`, one of its own.
+unsafe fn vm_for(r: Request) -> Option<Rc<Vm>> {
     // SAFETY: `r` is live, and the main configuration lives as long as the cycle.
     unsafe {
+        if (*r).internal() != 0 || (*r).main != r {
+            if let Some(vm) = vm_before(r) {
+                return Some(vm);
+            }
+        }
         if conf::loc_conf(r).code_cache != 0 {
-            return Some((conf::main_conf_of(r).vm, false));
+            return conf::main_conf_of(r).vm().cloned();
         }
         vm_of_its_own(r)
     }
 }
 
+/// The VM of the parent, or that in which the request ran before it was redirected internally, which takes its `Ctx` from it but not
+/// from its pool.
+unsafe fn vm_before(r: Request) -> Option<Rc<Vm>> {
+    // SAFETY: `r` is live; a clean-up with our handler has a `Ctx` that isn't released.
+    unsafe {
+        if let Some(parent) = (*r).parent.as_ref() {
+            return get((*r).parent)
+                .and_then(|ctx| ctx.vm.clone())
+                .or_else(|| vm_before(ptr::from_ref(parent).cast_mut()));
+        }
+        let handler: ngx_pool_cleanup_pt = Some(release);
+        let mut cleanup = (*(*r).pool).cleanup;
+        while let Some(entry) = cleanup.as_ref() {
+            if entry.handler.map(|f| f as usize) == handler.map(|f| f as usize) {
+                let ctx = &*entry.data.cast::<Ctx>();
+                if ctx.r == r {
+                    return ctx.vm.clone();
+                }
+            }
+            cleanup = entry.next;
+        }
+        None
+    }
+}
+
 /// `lua_code_cache off`: a VM for the request, and for those that it leads to.
 #[cold]
-unsafe fn vm_of_its_own(r: Request) -> Option<(*mut Vm, bool)> {
+unsafe fn vm_of_its_own(r: Request) -> Option<Rc<Vm>> {
     // SAFETY: as in `vm_for`.
     unsafe {
-        // A subrequest, and a request redirected internally, go on in the VM they came from.
-        if let Some(parent) = (*r).parent.as_mut().and_then(|parent| get(parent)) {
-            return Some((parent.vm, false));
-        }
-        match conf::new_vm(conf::main_conf_of(r)) {
-            Ok(vm) => Some((Box::into_raw(Box::new(vm)), true)),
+        let log = (*(*r).connection).log;
+        match main_state::new_vm(conf::main_conf_of(r), false) {
+            Ok(vm) => Some(vm),
             Err(message) => {
-                nginx::log_error!(NGX_LOG_ERR, (*(*r).connection).log, "{message}");
+                nginx::log_parts(NGX_LOG_ERR, log, &[&message]);
                 None
             }
         }
@@ -241,25 +273,15 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is the box leaked in `create`, and the clean-up runs once.
     unsafe {
         let ctx = data.cast::<Ctx>();
-        (*ctx).reset();
+        (*ctx).forget_request();
+        (*ctx).recycle();
         let idle = &mut *IDLE.get();
         if idle.count < IDLE_MAX {
             (*ctx).next = idle.first;
             idle.first = ctx;
             idle.count += 1;
         } else {
-            free(ctx);
-        }
-    }
-}
-
-#[cold]
-unsafe fn free(ctx: *mut Ctx) {
-    // SAFETY: the box was leaked in `allocate`, and has been reset.
-    unsafe {
-        let mut ctx = Box::from_raw(ctx);
-        if let (Some(mut spare), Some(vm)) = (ctx.spare.take(), ctx.vm.as_mut()) {
-            spare.discard(vm);
+            drop(Box::from_raw(ctx));
         }
     }
 }
@@ -268,81 +290,78 @@ impl Ctx {
     fn empty() -> Self {
         Ctx {
             r: ptr::null_mut(),
-            vm: ptr::null_mut(),
-            entry: None,
-            spare: None,
+            vm: None,
+            family: Cell::new(None),
             next: ptr::null_mut(),
-            phase: Phase::None,
-            ctx_slot: 0,
-            owns_vm: false,
-            registered: false,
-            mime_set: false,
-            headers_set: false,
-            body_read: false,
-            waiting_body: false,
-            watch: None,
+            phase: Cell::new(Phase::None),
+            ctx_slot: Cell::new(0),
+            registered: Cell::new(false),
+            mime_set: Cell::new(false),
+            headers_set: Cell::new(false),
+            watch: Cell::new(None),
             output: Output::new(),
-            pending_subrequests: 0,
-            ready: Vec::new(),
-            end: None,
-            exit_status: None,
-            resumed: None,
-            body_filter: BodyFilter::new(),
-            batch: None,
+            end: Cell::new(None),
+            exit_status: Cell::new(None),
+            resumed: Cell::new(None),
+            ready: RefCell::default(),
+            body_filter: BodyFilter::default(),
+            batches: Batches::default(),
             body: BodyRead::default(),
-            body_builder: None,
-            slots: Slots::default(),
+            body_builder: RefCell::default(),
+            on_abort: Cell::new(None),
+            slots: RefCell::default(),
         }
     }
 
-    /// Ends whatever still runs and forgets the request. What is allocated is kept for the next one.
-    fn reset(&mut self) {
-        self.stop_threads();
+    /// Ends whatever still runs for the request.
+    fn forget_request(&self) {
+        self.stop_tasks();
         self.drop_ctx_table();
-        if self.owns_vm {
-            // SAFETY: the box was leaked in `vm_for` for this request, whose Lua has ended.
-            drop(unsafe { Box::from_raw(self.vm) });
-            self.vm = ptr::null_mut();
-        }
-        self.phase = Phase::None;
-        self.owns_vm = false;
-        self.registered = false;
-        self.mime_set = false;
-        self.headers_set = false;
-        self.body_read = false;
-        self.waiting_body = false;
-        self.watch = None;
+    }
+
+    /// Forgets the request, whose Lua has ended. What is allocated is kept for the next one.
+    fn recycle(&mut self) {
+        self.vm = None;
+        self.phase.set(Phase::None);
+        self.registered.set(false);
+        self.mime_set.set(false);
+        self.headers_set.set(false);
+        self.watch.set(None);
         self.output.recycle();
-        self.pending_subrequests = 0;
-        self.end = None;
-        self.exit_status = None;
-        self.resumed = None;
-        self.body_filter = BodyFilter::new();
-        self.batch = None;
+        self.end.set(None);
+        self.exit_status.set(None);
+        self.resumed.set(None);
+        self.body_filter = BodyFilter::default();
+        self.batches.recycle();
         self.body.recycle();
-        self.body_builder = None;
-        self.slots.recycle();
+        *self.body_builder.get_mut() = None;
+        self.slots.get_mut().recycle();
     }
 
-    /// Drops the coroutines and, with them, whatever they wait for.
-    pub fn stop_threads(&mut self) {
-        self.ready.clear();
-        self.finish_entry(false);
+    /// The VM that the request's Lua runs in.
+    #[inline]
+    pub fn vm(&self) -> &Rc<Vm> {
+        // A `Ctx` has one from `create` until it is released.
+        self.vm.as_ref().expect("a context in use has a VM")
     }
 
-    /// Ends the entry thread; `returned` says that its code came to its end.
-    pub fn finish_entry(&mut self, returned: bool) {
-        if let Some(mut thread) = self.entry.take() {
-            thread.finish(returned);
-            self.spare = Some(thread);
+    /// Drops the tasks and, with them, whatever they wait for.
+    pub fn stop_tasks(&self) {
+        if let Some(family) = self.family.take() {
+            tasks::scheduler().end(&mut tasks::Requests, family);
+        }
+        if let Some(coroutine) = self.on_abort.take() {
+            self.vm().discard(coroutine);
+        }
+        if !self.ready.borrow().is_empty() {
+            self.ready.borrow_mut().clear();
         }
     }
 
-    pub fn drop_ctx_table(&mut self) {
-        if self.ctx_slot != 0 {
-            // SAFETY: the request's VM is alive until `reset`.
-            unsafe { (*self.vm).free_ctx_slot(self.ctx_slot) }
-            self.ctx_slot = 0;
+    pub fn drop_ctx_table(&self) {
+        let slot = self.ctx_slot.replace(0);
+        if slot != 0 {
+            self.vm().free_ctx_slot(slot);
         }
     }
 
@@ -353,6 +372,6 @@ impl Ctx {
 
     pub fn header_sent(&self) -> bool {
         // SAFETY: the request is live as long as its `Ctx` is in use.
-        self.output.header_sent || unsafe { (*self.r).header_sent() != 0 }
+        self.output.header_sent.get() || unsafe { (*self.r).header_sent() != 0 }
     }
 }

@@ -4,11 +4,14 @@
 //! waits, on a flush, and at the end, together with the last-buffer mark. The header is sent at the first print, as
 //! Lua can observe it.
 
+use std::cell::{Cell, RefCell, RefMut};
 use std::ptr;
+use std::task::Waker;
 
 use nginx_sys::*;
 
-use crate::conf;
+use super::headers_out;
+use crate::conf::{self, core_loc_conf};
 use crate::nginx::{self, log_debug, own};
 use crate::request::ctx::Ctx;
 
@@ -19,67 +22,86 @@ pub const STAGE_MAX: usize = 8 * 1024;
 const STAGE_KEEP: usize = 64 * 1024;
 
 pub struct Output {
-    pub stage: Vec<u8>,
+    stage: RefCell<Vec<u8>>,
     /// Where the current print began, to take it back when one of its arguments is bad.
-    pub mark: usize,
+    pub mark: Cell<usize>,
     /// Buffers that nginx has sent, for the next hand-over, and those that it still holds.
-    free: *mut ngx_chain_t,
-    busy: *mut ngx_chain_t,
-    pub header_sent: bool,
+    free: Cell<*mut ngx_chain_t>,
+    busy: Cell<*mut ngx_chain_t>,
+    pub header_sent: Cell<bool>,
     /// The header is, or was, sent from here rather than by nginx.
-    ours: bool,
+    ours: Cell<bool>,
     /// The last buffer has been sent.
-    pub eof: bool,
+    pub eof: Cell<bool>,
     /// HTTP/1.0: the whole response is collected, so that it gets a `Content-Length`.
-    pub buffering: bool,
-    pub failed: bool,
-    /// `ngx.flush(true)` waits for the client to take everything.
-    pub flushing: bool,
+    pub buffering: Cell<bool>,
+    pub failed: Cell<bool>,
+    /// Those who wait in `ngx.flush(true)` for the client to take everything.
+    flushing: RefCell<Vec<Waker>>,
 }
 
 impl Output {
     pub fn new() -> Self {
         Output {
-            stage: Vec::new(),
-            mark: 0,
-            free: ptr::null_mut(),
-            busy: ptr::null_mut(),
-            header_sent: false,
-            ours: false,
-            eof: false,
-            buffering: false,
-            failed: false,
-            flushing: false,
+            stage: RefCell::default(),
+            mark: Cell::new(0),
+            free: Cell::new(ptr::null_mut()),
+            busy: Cell::new(ptr::null_mut()),
+            header_sent: Cell::new(false),
+            ours: Cell::new(false),
+            eof: Cell::new(false),
+            buffering: Cell::new(false),
+            failed: Cell::new(false),
+            flushing: RefCell::default(),
         }
     }
 
     /// Ready for another request: only the staging buffer's memory is kept.
     pub fn recycle(&mut self) {
-        self.stage.clear();
-        if self.stage.capacity() > STAGE_KEEP {
-            self.stage.shrink_to(STAGE_KEEP);
+        let stage = self.stage.get_mut();
+        stage.clear();
+        if stage.capacity() > STAGE_KEEP {
+            stage.shrink_to(STAGE_KEEP);
         }
-        let stage = std::mem::take(&mut self.stage);
-        *self = Output { stage, ..Output::new() };
+        let stage = self.stage.take();
+        *self = Output { stage: RefCell::new(stage), ..Output::new() };
     }
 
     pub fn is_buffering(&self) -> bool {
-        self.buffering
+        self.buffering.get()
     }
 
     /// Whether the response that is sent is made here, not one of nginx's error pages.
     pub fn is_ours(&self) -> bool {
-        self.ours
+        self.ours.get()
     }
 
-    /// Adds to the response, for the platform's own answers.
-    pub fn stage(&mut self) -> &mut Vec<u8> {
-        &mut self.stage
+    /// What is printed and not yet handed on. Not to be held across a call into nginx.
+    #[inline]
+    pub fn stage(&self) -> RefMut<'_, Vec<u8>> {
+        self.stage.borrow_mut()
+    }
+
+    /// How much that is.
+    #[inline]
+    pub fn staged(&self) -> usize {
+        self.stage.borrow().len()
+    }
+
+    /// Has the waker woken when the client has taken everything, or won't.
+    pub fn wake_when_flushed(&self, waker: &Waker) {
+        self.flushing.borrow_mut().push(waker.clone());
     }
 }
 
+/// Whether a response of that status may have a body (RFC 9110, section 6.4.1). 101 is let through: what follows it is the
+/// other protocol.
+pub fn may_have_body(status: ngx_uint_t) -> bool {
+    ![NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED].contains(&(status as u32))
+}
+
 /// Sends the response header, unless that is done, or put off in HTTP/1.0 buffering.
-pub unsafe fn send_header(ctx: &mut Ctx) -> ngx_int_t {
+pub unsafe fn send_header(ctx: &Ctx) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
@@ -92,11 +114,12 @@ pub unsafe fn send_header(ctx: &mut Ctx) -> ngx_int_t {
         if conf::loc_conf(r).http10_buffering != 0
             && (*r).http_version < NGX_HTTP_VERSION_11 as ngx_uint_t
             && (*r).headers_out.content_length_n < 0
+            && may_have_body((*r).headers_out.status)
         {
-            ctx.output.buffering = true;
+            ctx.output.buffering.set(true);
         }
         prepare_header(ctx);
-        if ctx.output.buffering {
+        if ctx.output.buffering.get() {
             return nginx::OK;
         }
         transmit_header(ctx)
@@ -104,15 +127,15 @@ pub unsafe fn send_header(ctx: &mut Ctx) -> ngx_int_t {
 }
 
 /// Sets what a response header needs and Lua has not set.
-unsafe fn prepare_header(ctx: &mut Ctx) {
+unsafe fn prepare_header(ctx: &Ctx) {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
         if (*r).headers_out.status == 0 {
             (*r).headers_out.status = NGX_HTTP_OK as ngx_uint_t;
         }
-        crate::api::headers_out::default_content_type(ctx);
-        if !ctx.headers_set {
+        headers_out::default_content_type(ctx);
+        if !ctx.headers_set.get() {
             clear_length(r);
         }
     }
@@ -140,18 +163,18 @@ unsafe fn clear_length(r: nginx::Request) {
 ///
 /// # Safety
 /// The request is live.
-pub unsafe fn transmit_header(ctx: &mut Ctx) -> ngx_int_t {
-    ctx.output.ours = true;
+pub unsafe fn transmit_header(ctx: &Ctx) -> ngx_int_t {
+    ctx.output.ours.set(true);
     // SAFETY: the request is live.
     let rc = unsafe { ngx_http_send_header(ctx.r) };
     // Only now: a header filter may still change the header.
-    ctx.output.header_sent = true;
+    ctx.output.header_sent.set(true);
     rc
 }
 
 /// Hands what is staged to nginx's filters.
-pub unsafe fn hand_over(ctx: &mut Ctx) -> ngx_int_t {
-    if ctx.output.stage.is_empty() || ctx.output.buffering {
+pub unsafe fn hand_over(ctx: &Ctx) -> ngx_int_t {
+    if ctx.output.staged() == 0 || ctx.output.buffering.get() {
         return nginx::OK;
     }
     // SAFETY: the request is live.
@@ -159,7 +182,7 @@ pub unsafe fn hand_over(ctx: &mut Ctx) -> ngx_int_t {
 }
 
 /// Passes the staged bytes on, with a mark for a flush.
-pub unsafe fn pass_on(ctx: &mut Ctx, flush: bool) -> ngx_int_t {
+pub unsafe fn pass_on(ctx: &Ctx, flush: bool) -> ngx_int_t {
     // SAFETY: the request and its pool are live; buffers are reused only when nginx is done with them.
     unsafe {
         let r = ctx.r;
@@ -169,13 +192,13 @@ pub unsafe fn pass_on(ctx: &mut Ctx, flush: bool) -> ngx_int_t {
         }
         let rc = ngx_http_output_filter(r, link);
         if rc == nginx::ERROR {
-            ctx.output.failed = true;
+            ctx.output.failed.set(true);
         }
         let mut out = link;
         ngx_chain_update_chains(
             (*r).pool,
-            &mut ctx.output.free,
-            &mut ctx.output.busy,
+            ctx.output.free.as_ptr(),
+            ctx.output.busy.as_ptr(),
             &mut out,
             own::tag(),
         );
@@ -185,19 +208,20 @@ pub unsafe fn pass_on(ctx: &mut Ctx, flush: bool) -> ngx_int_t {
 
 /// Moves the staged bytes into a buffer for nginx.
 #[inline]
-unsafe fn take_stage(ctx: &mut Ctx) -> Option<*mut ngx_chain_t> {
+unsafe fn take_stage(ctx: &Ctx) -> Option<*mut ngx_chain_t> {
     // SAFETY: the buffer is the response's own, and has room for what is staged.
     unsafe {
-        let len = ctx.output.stage.len();
+        let mut stage = ctx.output.stage();
+        let len = stage.len();
         let link = take_buffer(ctx, len)?;
         let buffer = &mut *(*link).buf;
         if len > 0 {
-            ptr::copy_nonoverlapping(ctx.output.stage.as_ptr(), buffer.pos, len);
+            ptr::copy_nonoverlapping(stage.as_ptr(), buffer.pos, len);
             buffer.last = buffer.pos.add(len);
             buffer.set_temporary(1);
-            ctx.output.stage.clear();
-            if ctx.output.stage.capacity() > STAGE_KEEP {
-                ctx.output.stage.shrink_to(STAGE_KEEP);
+            stage.clear();
+            if stage.capacity() > STAGE_KEEP {
+                stage.shrink_to(STAGE_KEEP);
             }
         }
         Some(link)
@@ -206,7 +230,7 @@ unsafe fn take_stage(ctx: &mut Ctx) -> Option<*mut ngx_chain_t> {
 
 /// The room before and behind a buffer's bytes, for the lines that make them a chunk.
 pub const MARGIN_BEFORE: usize = 18;
-const MARGINS: usize = MARGIN_BEFORE + crate::request::chunked::MARGIN_BEHIND;
+const MARGINS: usize = MARGIN_BEFORE + super::chunked::MARGIN_BEHIND;
 
 /// Whether this is a buffer from here whose bytes begin where they did, so that the margins are free. What a filter has
 /// copied to a buffer of its own is told by its address.
@@ -225,14 +249,14 @@ struct Packed {
 }
 
 /// A chain link with an empty buffer for `len` bytes: one that nginx is done with, or a new one.
-unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
+unsafe fn take_buffer(ctx: &Ctx, len: usize) -> Option<*mut ngx_chain_t> {
     // SAFETY: the request and its pool are live.
     unsafe {
-        if !ctx.output.free.is_null() {
+        if !ctx.output.free.get().is_null() {
             return reuse_buffer(ctx, len);
         }
         // The second buffer of a response says that more will follow: make it one that fits them.
-        let size = if ctx.output.busy.is_null() { len } else { len.max(STAGE_MAX / 2) };
+        let size = if ctx.output.busy.get().is_null() { len } else { len.max(STAGE_MAX / 2) };
         let size = size + MARGINS;
         let packed: *mut Packed = ngx_palloc((*ctx.r).pool, size_of::<Packed>() + size).cast();
         if packed.is_null() {
@@ -246,11 +270,11 @@ unsafe fn take_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
 }
 
 #[inline(never)]
-unsafe fn reuse_buffer(ctx: &mut Ctx, len: usize) -> Option<*mut ngx_chain_t> {
+unsafe fn reuse_buffer(ctx: &Ctx, len: usize) -> Option<*mut ngx_chain_t> {
     // SAFETY: links in `free` belong to this request and nobody else refers to them.
     unsafe {
-        let link = ctx.output.free;
-        ctx.output.free = (*link).next;
+        let link = ctx.output.free.get();
+        ctx.output.free.set((*link).next);
         (*link).next = ptr::null_mut();
         let buffer = &mut *(*link).buf;
         let (mut start, mut end) = (buffer.start, buffer.end);
@@ -279,14 +303,16 @@ fn empty_buffer(start: *mut u8, end: *mut u8) -> ngx_buf_t {
 }
 
 /// Sends what is left of the response, and the last-buffer mark.
-pub unsafe fn finish(ctx: &mut Ctx) -> ngx_int_t {
+pub unsafe fn finish(ctx: &Ctx) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
         match take_last(ctx) {
             Ok(last) => {
                 let rc = send_last(r, last);
-                ctx.output.failed |= rc == nginx::ERROR;
+                if rc == nginx::ERROR {
+                    ctx.output.failed.set(true);
+                }
                 rc
             }
             Err(rc) => rc,
@@ -309,10 +335,10 @@ pub unsafe fn send_last(r: nginx::Request, last: *mut ngx_chain_t) -> ngx_int_t 
 
 /// What is left of the response, with the last-buffer mark, when the header is sent; or the status, when that is all.
 /// Nothing of the `Ctx` is needed to send it.
-pub unsafe fn take_last(ctx: &mut Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
+pub unsafe fn take_last(ctx: &Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
     // SAFETY: the request is live.
     unsafe {
-        if ctx.output.eof {
+        if ctx.output.eof.get() {
             return Err(nginx::OK);
         }
         let r = ctx.r;
@@ -320,10 +346,11 @@ pub unsafe fn take_last(ctx: &mut Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
         if rc == nginx::ERROR || rc > nginx::OK {
             return Err(rc);
         }
-        if (*r).header_only() != 0 {
-            ctx.output.eof = true;
-            ctx.output.stage.clear();
-            return Err(if ctx.output.buffering && !ctx.header_sent() {
+        // A status that allows no body may have been set after the first print, while the response was collected.
+        if (*r).header_only() != 0 || !may_have_body((*r).headers_out.status) {
+            ctx.output.eof.set(true);
+            ctx.output.stage().clear();
+            return Err(if ctx.output.buffering.get() && !ctx.header_sent() {
                 transmit_header(ctx)
             } else {
                 rc
@@ -335,17 +362,17 @@ pub unsafe fn take_last(ctx: &mut Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
         {
             return Err(nginx::ERROR);
         }
-        if ctx.output.buffering && !ctx.header_sent() {
+        if ctx.output.buffering.get() && !ctx.header_sent() {
             let out = &mut (*r).headers_out;
             if out.content_length.is_null() {
-                out.content_length_n = ctx.output.stage.len() as off_t;
+                out.content_length_n = ctx.output.staged() as off_t;
             }
             let rc = transmit_header(ctx);
             if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
                 return Err(rc);
             }
         }
-        ctx.output.eof = true;
+        ctx.output.eof.set(true);
         log_debug!(r, "lua sending last buf of the response body");
         let link = take_stage(ctx).ok_or(nginx::ERROR)?;
         let buffer = &mut *(*link).buf;
@@ -368,14 +395,13 @@ pub fn is_flushed(ctx: &Ctx) -> bool {
     }
 }
 
-pub unsafe fn core_loc_conf<'a>(r: nginx::Request) -> &'a ngx_http_core_loc_conf_t {
-    // SAFETY: a live request has its core configuration.
-    unsafe { nginx::module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module)) }
-}
-
-/// The connection can be written, or its timer went off: sends on, and wakes who waits in `ngx.flush(true)`.
-pub unsafe fn write_event(ctx: &mut Ctx) {
-    // SAFETY: nginx called the write handler of a live request.
+/// The connection can be written, or its timer went off: sends on, and says who is to be woken since the client has taken
+/// everything, or won't.
+///
+/// # Safety
+/// nginx called the write handler of a live request.
+pub unsafe fn write_event(ctx: &Ctx) -> Vec<Waker> {
+    // SAFETY: the caller's promise.
     unsafe {
         let r = ctx.r;
         let connection = (*r).connection;
@@ -393,26 +419,23 @@ pub unsafe fn write_event(ctx: &mut Ctx) {
         if (*event).timedout() == 0 && (*event).ready() != 0 && !is_flushed(ctx) {
             ngx_http_output_filter(r, ptr::null_mut());
         }
-        if !ctx.output.flushing {
-            return;
+        if ctx.output.flushing.borrow().is_empty() {
+            return Vec::new();
         }
         if is_flushed(ctx) || (*connection).timedout() != 0 || (*connection).error() != 0 {
-            ctx.output.flushing = false;
             if (*event).timer_set() != 0 && (*event).delayed() == 0 {
                 ngx_del_timer(event);
             }
-            // The thread is resumed by the write handler that called this.
-            if let Some(thread) = ctx.entry.as_deref_mut() {
-                let thread = ptr::from_mut(thread);
-                ctx.ready.push(thread);
-            }
-        } else if (*event).delayed() == 0 {
+            return ctx.output.flushing.take();
+        }
+        if (*event).delayed() == 0 {
             let core = core_loc_conf(r);
             if (*event).timer_set() == 0 {
                 ngx_add_timer(event, core.send_timeout);
             }
             ngx_handle_write_event(event, core.send_lowat);
         }
+        Vec::new()
     }
 }
 

@@ -154,8 +154,8 @@ impl<H: Host> Scheduler<H> {
 
     /// Goes on with a task that was woken, and then with whoever of its family can run. `None` when the task doesn't wait, or is
     /// gone.
-    pub fn proceed(&self, host: &mut H, id: Id) -> Option<(H::Owner, Outcome)> {
-        let (owner, wait) = {
+    pub fn proceed(&self, host: &mut H, id: Id) -> Option<Outcome> {
+        let wait = {
             let inner = &mut *self.0.borrow_mut();
             let task = inner.tasks.get_mut(id)?;
             if !matches!(task.state, State::Waiting) {
@@ -165,9 +165,9 @@ impl<H: Host> Scheduler<H> {
                 task.woken = true;
                 return None;
             };
-            (inner.families.get(task.family)?.owner, wait)
+            wait
         };
-        Some((owner, self.drive(host, Next::Poll(id, wait))))
+        Some(self.drive(host, Next::Poll(id, wait)))
     }
 
     fn drive(&self, host: &mut H, mut next: Next<H>) -> Outcome {
@@ -409,6 +409,13 @@ impl<H: Host> Scheduler<H> {
         }
     }
 
+    /// Whom the task's family belongs to.
+    pub fn owner(&self, id: Id) -> Option<H::Owner> {
+        let inner = self.0.borrow();
+        let family = inner.tasks.get(id)?.family;
+        inner.families.get(family).map(|family| family.owner)
+    }
+
     /// What others see of a task.
     pub fn status(&self, id: Id) -> Status {
         match self.0.borrow().tasks.get(id) {
@@ -416,6 +423,11 @@ impl<H: Host> Scheduler<H> {
             Some(_) => Status::Running,
             None => Status::Dead,
         }
+    }
+
+    /// Whether it is a family's entry task.
+    pub fn is_entry(&self, id: Id) -> bool {
+        self.0.borrow().tasks.get(id).is_some_and(|task| task.kind == Kind::Entry)
     }
 
     /// The coroutine of a task that isn't gone.

@@ -24,7 +24,7 @@ static FIRST: Worker<Option<NewEvent>> = Worker::new(None);
 static OFFSETS: Worker<Vec<f64>> = Worker::new(Vec::new());
 
 /// The topics of the project that the current Lua belongs to.
-pub(super) fn with_topics(f: impl FnOnce(&mut Ctx, &'static Rc<Topics>) -> c_int) -> c_int {
+pub(super) fn with_topics(f: impl FnOnce(&Ctx, &'static Rc<Topics>) -> c_int) -> c_int {
     with_context(|ctx| {
         if !current().phase.is_in(WAITING) {
             return crate::api::disabled();
@@ -129,7 +129,7 @@ pub extern "C" fn spacer_topics_add(
 }
 
 /// What tells the functions that an event triggers whose call it came from.
-unsafe fn trace_headers(ctx: &mut Ctx) -> Headers {
+unsafe fn trace_headers(ctx: &Ctx) -> Headers {
     if call_of(ctx).is_none() {
         return Headers::new();
     }

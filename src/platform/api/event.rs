@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use crate::api::encoding::spacer_pair;
 use crate::api::{arg, spacer_str, with_context, NONE, OK};
 use crate::nginx::cell::Worker;
-use crate::platform::function::Call;
+use crate::platform::function::new_call;
 use crate::platform::topics::trigger;
 
 /// The event that the current Lua was started for.
@@ -65,7 +65,7 @@ pub extern "C" fn spacer_event_function(index: usize, out: &mut spacer_str) -> c
     with_context(|ctx| {
         let name = trigger::run_of(ctx.r).and_then(|run| run.functions.get(index));
         let Some(name) = name else { return NONE };
-        ctx.slots.get::<Call>().note(name);
+        new_call(ctx).note(name);
         out.set(name.as_bytes());
         OK
     })

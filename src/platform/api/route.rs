@@ -10,17 +10,17 @@ use nginx_sys::*;
 
 use crate::api::encoding::spacer_pair;
 use crate::api::{
-    arg, error, headers_out, spacer_str, with_context, with_request, with_request_in, FAIL, OK,
-    RAISE,
+    arg, error, spacer_str, with_context, with_request, with_request_in, FAIL, OK, RAISE,
 };
 use crate::conf::phase::HANDLERS;
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, Request};
 use crate::platform::conf;
+use crate::platform::function::new_call;
 use crate::platform::function::trace;
-use crate::platform::function::Call;
 use crate::platform::gateway::{Gateway, Kind, Stamp};
 use crate::request::ctx::Ctx;
+use crate::request::{headers_out, output};
 
 /// The function of a request.
 #[allow(non_camel_case_types)]
@@ -80,7 +80,7 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
                 Kind::Function { name, target } => {
                     route.target = *target;
                     route.function.set(name.as_bytes());
-                    ctx.slots.get::<Call>().note(name);
+                    new_call(ctx).note(name);
                     OK
                 }
                 Kind::Private => private(ctx, route),
@@ -119,7 +119,7 @@ pub extern "C" fn spacer_name_function(name: *const u8, len: usize, out: &mut sp
         let name = nginx::Text(unsafe { arg(name, len) }).to_string();
         match gateway::function_name(&name) {
             Ok(function) => {
-                let call = ctx.slots.get::<Call>();
+                let mut call = new_call(ctx);
                 call.note(&function);
                 out.set(call.function.as_bytes());
                 OK
@@ -130,7 +130,7 @@ pub extern "C" fn spacer_name_function(name: *const u8, len: usize, out: &mut sp
 }
 
 /// `/private/NAME`: any function, for who is on this machine.
-unsafe fn private(ctx: &mut Ctx, route: &mut spacer_route) -> c_int {
+unsafe fn private(ctx: &Ctx, route: &mut spacer_route) -> c_int {
     // SAFETY: the caller's request is live.
     unsafe {
         let r = ctx.r;
@@ -146,7 +146,7 @@ unsafe fn private(ctx: &mut Ctx, route: &mut spacer_route) -> c_int {
         match function {
             // Whether there is such a function is seen when it is loaded.
             Some(function) => {
-                let call = ctx.slots.get::<Call>();
+                let mut call = new_call(ctx);
                 call.note(&function);
                 route.function.set(call.function.as_bytes());
             }
@@ -177,7 +177,7 @@ unsafe fn is_loopback(r: Request) -> bool {
 }
 
 /// A request in one of the gateway's locations.
-unsafe fn routed(ctx: &mut Ctx, gateway: &Gateway, route: &mut spacer_route) -> c_int {
+unsafe fn routed(ctx: &Ctx, gateway: &Gateway, route: &mut spacer_route) -> c_int {
     let (table, targets) = match gateway.table(route.development) {
         Ok(found) => found,
         Err(message) => return error(FAIL, format_args!("{message}")),
@@ -203,7 +203,7 @@ unsafe fn routed(ctx: &mut Ctx, gateway: &Gateway, route: &mut spacer_route) -> 
                 let name = table.function(id);
                 route.target = targets + found.entry.target(id) as f64;
                 route.function.set(name.as_bytes());
-                ctx.slots.get::<Call>().note(name);
+                new_call(ctx).note(name);
             }
             Answer::Options => {
                 route.status = NGX_HTTP_NO_CONTENT as c_int;
@@ -252,8 +252,16 @@ unsafe fn method(r: Request) -> Option<Method> {
 /// What stands before the value, and behind it, in each kind of answer.
 const WRAPPERS: [(&[u8], &[u8]); 2] = [(b"{\"data\":", b"}\n"), (b"{\"error\":", b"}\n")];
 
-/// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. A null
-/// value makes an answer without a body. It is sent when the coroutine ends.
+/// Whether the function has begun a response of its own. Over HTTP/1.0 that is so before the header is sent.
+#[no_mangle]
+pub extern "C" fn spacer_response_begun() -> bool {
+    let begun = with_request(|ctx| (ctx.header_sent() || ctx.output.is_buffering()) as c_int);
+    begun == 1
+}
+
+/// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. Status 0 stands
+/// for the one that was set, or else 200. A null value, and a status that allows no body, make an answer without one. It is
+/// sent when the coroutine ends. What was printed before and not yet sent is dropped.
 #[no_mangle]
 pub extern "C" fn spacer_respond(
     status: c_int,
@@ -267,31 +275,38 @@ pub extern "C" fn spacer_respond(
             if ctx.header_sent() {
                 return error(FAIL, format_args!("the response was already begun"));
             }
-            let r = ctx.r;
-            let stage = ctx.output.stage();
+            let out = &mut (*ctx.r).headers_out;
+            if status != 0 {
+                out.status = status as ngx_uint_t;
+                out.status_line.len = 0;
+            } else if out.status == 0 {
+                out.status = NGX_HTTP_OK as ngx_uint_t;
+            }
+            let with_body = output::may_have_body(out.status);
+            // The type of a response that is dropped is not that of this one.
+            let typed = ctx.mime_set.get() && !ctx.output.is_buffering();
+            let mut stage = ctx.output.stage();
             stage.clear();
-            if !value.is_null() {
+            if with_body && !value.is_null() {
                 let (head, tail) = WRAPPERS[kind];
                 stage.extend_from_slice(head);
                 stage.extend_from_slice(arg(value, len));
                 stage.extend_from_slice(tail);
             }
             let length = stage.len();
-            let out = &mut (*r).headers_out;
-            out.status = status as ngx_uint_t;
-            if length > 0 && !ctx.mime_set {
+            if length > 0 && !typed {
                 const JSON: &[u8] = b"application/json";
                 out.content_type = nginx::str_of(JSON);
                 out.content_type_len = JSON.len();
                 out.content_type_lowcase = std::ptr::null_mut();
-                ctx.mime_set = true;
+                ctx.mime_set.set(true);
             }
             if let Some(header) = out.content_length.as_mut() {
                 header.hash = 0;
                 out.content_length = std::ptr::null_mut();
             }
-            out.content_length_n = length as off_t;
-            ctx.headers_set = true;
+            out.content_length_n = if with_body { length as off_t } else { -1 };
+            ctx.headers_set.set(true);
         }
         OK
     })

@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use nginx_sys::*;
 
-use super::Call;
+use super::{new_call, Call};
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, guard, Request};
 use crate::platform::conf;
@@ -100,10 +100,10 @@ unsafe fn header(r: Request) {
             return;
         }
         const JSON: &[u8] = b"application/json";
-        ctx.slots.get::<Call>().error_page = ErrorPage::Announced;
-        let text = ctx.output.stage();
+        new_call(ctx).error_page = ErrorPage::Announced;
+        let mut text = ctx.output.stage();
         text.clear();
-        write(status, text);
+        write(status, &mut text);
         let out = &mut (*r).headers_out;
         out.content_length_n = text.len() as off_t;
         out.content_type = nginx::str_of(JSON);
@@ -116,9 +116,9 @@ unsafe fn header(r: Request) {
 ///
 /// # Safety
 /// The request is live.
-unsafe fn body(ctx: &mut Ctx, chain: *mut ngx_chain_t) -> *mut ngx_chain_t {
+unsafe fn body(ctx: &Ctx, chain: *mut ngx_chain_t) -> *mut ngx_chain_t {
     let announced = |call: &mut Call| call.error_page == ErrorPage::Announced;
-    if chain.is_null() || !ctx.slots.find().is_some_and(announced) {
+    if chain.is_null() || !ctx.slots.borrow_mut().find().is_some_and(announced) {
         return chain;
     }
     // SAFETY: the caller's promise; what is sent lives in the request's pool.
@@ -126,12 +126,12 @@ unsafe fn body(ctx: &mut Ctx, chain: *mut ngx_chain_t) -> *mut ngx_chain_t {
         let pool = (*ctx.r).pool;
         let link = ngx_alloc_chain_link(pool);
         let buffer: *mut ngx_buf_t = nginx::pool_new(pool);
-        let text = nginx::pool_str(pool, ctx.output.stage());
+        let text = nginx::pool_str(pool, &ctx.output.stage());
         let (Some(link), Some(buffer), Some(text)) = (link.as_mut(), buffer.as_mut(), text) else {
             return chain;
         };
         ctx.output.stage().clear();
-        ctx.slots.get::<Call>().error_page = ErrorPage::Sent;
+        new_call(ctx).error_page = ErrorPage::Sent;
         buffer.pos = text.data;
         buffer.last = text.data.add(text.len);
         buffer.set_memory(1);

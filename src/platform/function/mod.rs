@@ -9,8 +9,10 @@ pub mod slow;
 pub mod trace;
 pub mod variables;
 
+use std::cell::RefMut;
 use std::ffi::c_int;
 
+use coro::Outcome;
 use mlua::ffi as lua;
 use nginx_sys::*;
 
@@ -19,8 +21,7 @@ use crate::lua::Vm;
 use crate::nginx::Request;
 use crate::phase;
 use crate::request::ctx::Ctx;
-use crate::request::slots::Slot;
-use crate::run::Outcome;
+use crate::request::slots::{Slot, Slots};
 use error_page::ErrorPage;
 use trace::Trace;
 
@@ -51,9 +52,18 @@ impl Call {
 }
 
 /// The call that the request makes, if a function is known.
-pub fn call_of(ctx: &mut Ctx) -> Option<&mut Call> {
-    ctx.slots.find::<Call>().filter(|call| !call.function.is_empty())
+pub fn call_of(ctx: &Ctx) -> Option<RefMut<'_, Call>> {
+    let found = RefMut::filter_map(ctx.slots.borrow_mut(), Slots::find::<Call>);
+    found.ok().filter(|call| !call.function.is_empty())
 }
+
+/// The call that the request makes, whether or not its function is known.
+pub fn new_call(ctx: &Ctx) -> RefMut<'_, Call> {
+    RefMut::map(ctx.slots.borrow_mut(), Slots::get::<Call>)
+}
+
+/// Where `spacer.boot` has the function that runs functions.
+const DISPATCH: usize = 0;
 
 /// Answers in one of the platform's locations.
 pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
@@ -65,18 +75,18 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
 ///
 /// # Safety
 /// The request is live.
-unsafe fn start(ctx: &mut Ctx) -> Result<Outcome, ngx_int_t> {
+unsafe fn start(ctx: &Ctx) -> Result<Outcome, ngx_int_t> {
     // SAFETY: the caller's promise; the dispatcher is in the registry of every VM that was booted.
     unsafe {
-        ctx.watch = Some(&slow::WATCH);
+        ctx.watch.set(Some(&slow::WATCH));
         phase::start_with(ctx, Phase::Content, |ctx, l| {
-            push_dispatcher(&*ctx.vm, l);
+            push_dispatcher(ctx.vm(), l);
             Ok(0)
         })
     }
 }
 
 fn push_dispatcher(vm: &Vm, l: *mut lua::lua_State) -> c_int {
-    crate::lua::chunks::push_reference(l, vm.dispatcher());
+    crate::lua::chunks::push_reference(l, vm.entry(DISPATCH));
     0
 }

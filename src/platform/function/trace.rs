@@ -5,7 +5,7 @@
 
 use nginx_sys::*;
 
-use super::Call;
+use super::new_call;
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, Request};
 use crate::request::ctx::Ctx;
@@ -27,9 +27,9 @@ const PARENT_SPAN_ID: &[u8] = b"x-spacer-parent-span-id";
 ///
 /// # Safety
 /// The request is live.
-pub unsafe fn of(ctx: &mut Ctx) -> Option<Trace> {
+pub unsafe fn of(ctx: &Ctx) -> Option<Trace> {
     let r = ctx.r;
-    let call = ctx.slots.get::<Call>();
+    let mut call = new_call(ctx);
     if call.trace.is_none() {
         // SAFETY: the caller's promise.
         call.trace = unsafe { make(r) };

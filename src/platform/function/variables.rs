@@ -58,9 +58,8 @@ unsafe extern "C" fn function(
 unsafe extern "C" fn id(r: Request, value: *mut ngx_variable_value_t, which: usize) -> ngx_int_t {
     // SAFETY: as above; `data` is an index of the table, as `VARIABLES` says.
     unsafe {
-        let mut ctx = ctx::get(r);
-        let called = ctx.as_deref_mut().and_then(call_of).is_some();
-        let trace = ctx.filter(|_| called).and_then(|ctx| trace::of(ctx));
+        let called = ctx::get(r).filter(|ctx| call_of(ctx).is_some());
+        let trace = called.and_then(|ctx| trace::of(ctx));
         set(&mut *value, trace.map(|trace| IDS[which](&trace)).filter(|id| id.len > 0))
     }
 }

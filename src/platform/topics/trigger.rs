@@ -19,8 +19,11 @@ use super::store::Store;
 use crate::lua::chunks;
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, log_error, Request};
-use crate::phase::timer;
+use crate::phase::timer::{self, Origin};
 use crate::run::bridge;
+
+/// Where `spacer.boot` has the function that runs an event's functions.
+const TRIGGER: usize = 1;
 
 /// How a worker that shuts down looks whether its triggers are done.
 const LOOK: ngx_msec_t = 50;
@@ -112,7 +115,8 @@ impl Triggers {
         };
         // SAFETY: the worker runs on its cycle; the request is new, and known before its Lua runs.
         unsafe {
-            let r = timer::create(ended);
+            let origin = Origin::first_server();
+            let r = origin.map_or(ptr::null_mut(), |origin| timer::create(&origin, ended));
             if r.is_null() {
                 let delay = self.project.application.trigger.max_retry_delay;
                 return self.settle(delivery, Outcome::Retry(delay));
@@ -131,7 +135,7 @@ impl Triggers {
             };
             runs().insert(r, run);
             timer::run(r, |ctx, l| {
-                chunks::push_reference(l, (*ctx.vm).trigger());
+                chunks::push_reference(l, ctx.vm().entry(TRIGGER));
                 Ok(0)
             });
         }

@@ -1,0 +1,120 @@
+//! Clients that leave before they are answered: `lua_check_client_abort` and `ngx.on_abort`.
+
+use std::ptr;
+
+use nginx_sys::*;
+
+use super::go_on;
+use crate::conf;
+use crate::nginx::{self, guard, log_debug, Request};
+use crate::request::ctx::{self, Ctx};
+use crate::request::tasks::{scheduler, Requests};
+use crate::run;
+
+/// Has nginx look for the client's leaving while Lua runs for the request, where that is asked for; otherwise what the client sends is left
+/// alone.
+///
+/// # Safety
+/// The request is live.
+pub unsafe fn watch_client(ctx: &Ctx) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let r = ctx.r;
+        if ctx.body.is_reading() {
+            return;
+        }
+        if conf::loc_conf(r).check_client_abort == 0 {
+            (*r).read_event_handler = Some(ngx_http_block_reading);
+            return;
+        }
+        (*r).read_event_handler = Some(check);
+        let read = (*(*r).connection).read;
+        if (*r).stream.is_null() && (*read).active() == 0 {
+            // What can't be watched is served like any other.
+            ngx_handle_read_event(read, 0);
+        }
+    }
+}
+
+unsafe extern "C" fn check(r: Request) {
+    // SAFETY: nginx calls this with a live request.
+    unsafe {
+        guard((*(*r).connection).log, (), || {
+            if !has_left(r) {
+                return;
+            }
+            match ctx::get(r) {
+                Some(ctx) => left(ctx),
+                None => ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t),
+            }
+        });
+    }
+}
+
+/// Whether the client has closed its connection, or its stream.
+unsafe fn has_left(r: Request) -> bool {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        let c = (*r).connection;
+        let read = (*c).read;
+        log_debug!(r, "http lua check client, write event:{}", (*read).write());
+        if (*c).error() != 0 || (*read).pending_eof() != 0 {
+            (*read).set_eof(1);
+            (*c).set_error(1);
+            return true;
+        }
+        if !(*r).stream.is_null() {
+            return false;
+        }
+        let mut byte = 0u8;
+        let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);
+        let again =
+            n < 0 && std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock;
+        if n > 0 || again {
+            // The next request, or nothing.
+            if ngx_event_flags & NGX_USE_LEVEL_EVENT as ngx_uint_t != 0 && (*read).active() != 0 {
+                // Such an event would come again and again.
+                if let Some(del) = ngx_event_actions.del {
+                    del(read, libc::EPOLLIN as ngx_int_t, 0);
+                }
+            }
+            return false;
+        }
+        (*read).set_eof(1);
+        (*c).set_error(1);
+        nginx::log_fmt(
+            NGX_LOG_INFO,
+            (*c).log,
+            0,
+            format_args!("client prematurely closed connection"),
+        );
+        true
+    }
+}
+
+/// The client has left: `ngx.on_abort`'s callback runs beside what runs already; without one the request ends.
+unsafe fn left(ctx: &Ctx) {
+    // SAFETY: the request is live, and may be gone afterwards.
+    unsafe {
+        let r = ctx.r;
+        let connection = (*r).connection;
+        (*r).read_event_handler = Some(ngx_http_block_reading);
+        let callback = ctx.on_abort.take().zip(ctx.family.get());
+        let Some((coroutine, family)) = callback else {
+            (*r).set_keepalive(0);
+            ctx.stop_tasks();
+            ngx_http_finalize_request(r, NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
+            ngx_http_run_posted_requests(connection);
+            return;
+        };
+        let Some(task) = scheduler().add(family, coroutine) else {
+            ctx.vm().discard(coroutine);
+            return;
+        };
+        let busy = run::Busy::enter();
+        let outcome = scheduler().run(&mut Requests, task, 0);
+        drop(busy);
+        go_on(ctx, outcome);
+        ngx_http_run_posted_requests(connection);
+    }
+}

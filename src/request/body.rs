@@ -1,0 +1,164 @@
+//! Reading the body of a request. There is one way to do it, with one account of nginx's count of references.
+//!
+//! nginx adds a reference when it begins to read, and gives it back itself when that fails: at once, or, when the client's later
+//! packets are bad, by finalizing the request from its own event handler. What it then doesn't know of is the reference of the Lua
+//! that waits. So, while a body is read, that event handler is ours: it calls nginx's, and looks afterwards what came of it.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Poll, Waker};
+
+use nginx_sys::*;
+
+use super::ctx::{self, Ctx};
+use crate::nginx::cell::Worker;
+use crate::nginx::{self, guard, log_debug, Request};
+
+/// Where the reading of a request's body stands.
+#[derive(Default)]
+pub struct BodyRead {
+    state: Cell<State>,
+    waiting: RefCell<Vec<Waker>>,
+    /// nginx's own handler of read events, while it reads.
+    handler: Cell<ngx_http_event_handler_pt>,
+    /// Called when the body that the phase itself waits for is there.
+    then: Cell<Option<unsafe fn(&Ctx)>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    NotRead,
+    Reading,
+    Read,
+}
+
+impl BodyRead {
+    pub fn recycle(&mut self) {
+        *self = BodyRead { waiting: std::mem::take(&mut self.waiting), ..BodyRead::default() };
+        self.waiting.get_mut().clear();
+    }
+
+    pub fn is_reading(&self) -> bool {
+        self.state.get() == State::Reading
+    }
+
+    fn take_wakers(&self) -> Vec<Waker> {
+        self.waiting.take()
+    }
+}
+
+/// How a request ends whose body can't be read.
+static ON_FAILURE: Worker<unsafe fn(&Ctx, bool)> = Worker::new(|_, _| {});
+
+/// Says what happens to the tasks, and to the reference of the phase, of a request that nginx has finalized since it could not read the
+/// body. The flag says that it has been terminated: nginx frees it whoever refers to it.
+pub fn set_on_failure(then: unsafe fn(&Ctx, bool)) {
+    // SAFETY: one thread.
+    unsafe { *ON_FAILURE.get() = then }
+}
+
+/// Reads the body: ready when it is there, or with the status of the answer when it can't be read.
+///
+/// # Safety
+/// The request is live, and no Lua runs for it.
+pub unsafe fn poll_read(ctx: &Ctx, waker: &Waker) -> Poll<Result<(), ngx_int_t>> {
+    // SAFETY: the caller's promise.
+    match unsafe { begin(ctx) } {
+        Poll::Pending => {
+            ctx.body.waiting.borrow_mut().push(waker.clone());
+            Poll::Pending
+        }
+        ready => ready,
+    }
+}
+
+/// As [`poll_read`], for a phase that has not begun: `then` is called when the body is there after all.
+///
+/// # Safety
+/// As for [`poll_read`].
+pub unsafe fn read_first(ctx: &Ctx, then: unsafe fn(&Ctx)) -> Poll<Result<(), ngx_int_t>> {
+    // SAFETY: the caller's promise.
+    let read = unsafe { begin(ctx) };
+    if read.is_pending() {
+        ctx.body.then.set(Some(then));
+    }
+    read
+}
+
+unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
+    // SAFETY: the request is live; nginx calls `read` when the body is there.
+    unsafe {
+        match ctx.body.state.get() {
+            State::Read => return Poll::Ready(Ok(())),
+            State::Reading => return Poll::Pending,
+            State::NotRead => {}
+        }
+        let r = ctx.r;
+        (*r).set_request_body_in_single_buf(1);
+        (*r).set_request_body_in_persistent_file(1);
+        (*r).set_request_body_in_clean_file(1);
+        ctx.body.state.set(State::Reading);
+        let rc = ngx_http_read_client_request_body(r, Some(read));
+        if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+            log_debug!(r, "http read client request body returned error code {rc}, exitting now");
+            ctx.body.state.set(State::NotRead);
+            return Poll::Ready(Err(rc));
+        }
+        if ctx.body.state.get() == State::Read {
+            return Poll::Ready(Ok(()));
+        }
+        log_debug!(r, "lua read buffered request body requires I/O interruptions");
+        ctx.body.handler.set((*r).read_event_handler);
+        (*r).read_event_handler = Some(on_event);
+        Poll::Pending
+    }
+}
+
+/// nginx has read the body, and holds the request once more.
+unsafe extern "C" fn read(r: Request) {
+    // SAFETY: nginx calls this with a live request.
+    unsafe {
+        log_debug!(r, "lua req body post read, c:{}", (*(*r).main).count());
+        nginx::release(r);
+        if let Some(ctx) = ctx::get(r) {
+            ctx.body.state.set(State::Read);
+        }
+    }
+}
+
+/// More of the body has come, or the client has left or is too slow.
+unsafe extern "C" fn on_event(r: Request) {
+    // SAFETY: nginx calls this with a live request. Finalizing takes one reference, and that of the Lua that waits is left.
+    unsafe {
+        guard((*(*r).connection).log, (), || {
+            let Some(ctx) = ctx::get(r) else { return };
+            let Some(handler) = ctx.body.handler.get() else { return };
+            let error = std::mem::replace(&mut (*r).err_status, 0);
+            let write = (*r).write_event_handler;
+            handler(r);
+            if ctx.body.state.get() == State::Read {
+                (*r).err_status = error;
+                go_on(ctx);
+            } else if (*r).err_status != 0 || !same(write, (*r).write_event_handler) {
+                ctx.body.state.set(State::NotRead);
+                (*ON_FAILURE.get())(ctx, (*r).err_status == 0);
+            } else {
+                (*r).err_status = error;
+            }
+        });
+    }
+}
+
+fn same(a: ngx_http_event_handler_pt, b: ngx_http_event_handler_pt) -> bool {
+    a.map(|f| f as usize) == b.map(|f| f as usize)
+}
+
+unsafe fn go_on(ctx: &Ctx) {
+    let wakers = ctx.body.take_wakers();
+    // The request may be gone with the first that is woken; the others are then nobody's.
+    match ctx.body.then.take() {
+        // SAFETY: the caller's context is in use.
+        Some(then) => unsafe { then(ctx) },
+        None => wakers.into_iter().for_each(Waker::wake),
+    }
+}
