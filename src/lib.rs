@@ -14,4 +14,5 @@ mod phase;
 mod platform;
 mod request;
 mod run;
+mod semaphore;
 mod timer;

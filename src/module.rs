@@ -12,7 +12,7 @@ use crate::conf::{self, LocConf, MainConf};
 use crate::lua;
 use crate::nginx::command::*;
 use crate::nginx::{self, guard, log_error};
-use crate::phase::{self, directives};
+use crate::phase::{self, directives, set};
 use crate::platform::module::ngx_http_spacer_platform_module;
 use crate::request::chunked::ngx_http_spacer_chunked_filter_module;
 use crate::request::main_state;
@@ -53,8 +53,10 @@ const SETTINGS: [ngx_command_t; 13] = [
     ),
 ];
 
-static mut COMMANDS: [ngx_command_t; SETTINGS.len() + directives::COMMANDS.len() + 1] =
-    join(&[&SETTINGS, &directives::COMMANDS]);
+const COUNT: usize = SETTINGS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
+
+static mut COMMANDS: [ngx_command_t; COUNT + 1] =
+    join(&[&SETTINGS, &directives::COMMANDS, &set::COMMANDS]);
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]

@@ -13,7 +13,7 @@ use nginx_sys::*;
 
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, guard, log_error, Request};
+use crate::nginx::{self, guard, log_debug_at, log_error, Request};
 use crate::phase::timer::{self, Origin};
 use crate::run::shutdown;
 
@@ -127,6 +127,7 @@ pub unsafe fn add(
 unsafe extern "C" fn expired(event: *mut ngx_event_t) {
     // SAFETY: `data` is the timer that armed the event.
     unsafe {
+        log_debug_at!((*event).log, "lua ngx.timer expired");
         guard((*event).log, (), || run((*event).data.cast(), false));
     }
 }
@@ -137,6 +138,7 @@ unsafe fn abort_all() {
     unsafe {
         let waiting: Vec<_> =
             pending().timers.iter().copied().filter(|timer| !timer.is_null()).collect();
+        log_debug_at!((*ngx_cycle).log, "lua abort pending timers");
         for timer in waiting {
             let event = &mut (*timer).event;
             if event.timer_set() != 0 {
@@ -145,6 +147,7 @@ unsafe fn abort_all() {
             if event.posted() != 0 {
                 ngx_delete_posted_event(event);
             }
+            log_debug_at!((*ngx_cycle).log, "lua ngx.timer expired");
             guard((*ngx_cycle).log, (), || run(timer, true));
         }
     }

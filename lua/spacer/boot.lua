@@ -16,7 +16,7 @@ require("spacer.args").install(ngx)
 require "spacer.request"(ngx)
 require "spacer.time"(ngx)
 require "spacer.capture"(ngx)
-require("spacer.body_filter")(ngx)
+require("spacer.arg")(ngx)
 require "spacer.coroutines"
 require "spacer.threads"(ngx)
 

@@ -55,18 +55,37 @@ local function resume(co, ...)
     return settle(co, co_resume(co, ...))
 end
 
+-- LuaJIT has one text for those that run and those that have resumed another.
+local function named(co, ...)
+    local ok, message = ...
+    if not ok and message == "cannot resume non-suspended coroutine" then
+        return false, "cannot resume " .. co_status(co) .. " coroutine"
+    end
+    return ...
+end
+
+local function resume_named(co, ...)
+    return named(co, resume(co, ...))
+end
+
 local function unwrap(co, ok, ...)
     if not ok then
         local message = ...
+        if type(message) ~= "string" then
+            error(message, 1)
+        elseif co_running() == nil then
+            -- As Lua's own: where nothing can wait the caller's position comes in front.
+            error(message, 2)
+        end
         note_failed(co, message)
-        error(message, type(message) == "string" and 0 or 1)
+        error(message, 0)
     end
     return ...
 end
 
 coroutine._create, coroutine._resume, coroutine._yield, coroutine._status = co_create, co_resume, co_yield, co_status
-coroutine.__create, coroutine.__resume, coroutine.__yield, coroutine.__status = create, resume, co_yield, status
-coroutine.create, coroutine.resume, coroutine.status = create, resume, status
+coroutine.__create, coroutine.__resume, coroutine.__yield, coroutine.__status = create, resume_named, co_yield, status
+coroutine.create, coroutine.resume, coroutine.status = create, resume_named, status
 
 function coroutine.running()
     local co = co_running()

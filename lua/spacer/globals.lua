@@ -3,7 +3,7 @@
 local base = require "spacer.base"
 local C = base.C
 local rawset, setmetatable, tostring = rawset, setmetatable, tostring
-local traceback = debug.traceback
+local traceback = require("spacer.tasks").traceback
 
 -- Phases whose Lua runs for requests.
 local INIT, INIT_WORKER = 1, 2
@@ -15,7 +15,7 @@ setmetatable(_G, {
         if phase ~= 0 and phase ~= INIT and phase ~= INIT_WORKER and name ~= "_" then
             local text = "[lua] _G write guard:12: __newindex(): writing a global Lua variable ('" .. tostring(name)
                 .. "') which may lead to race conditions between concurrent requests, so prefer the use of 'local' "
-                .. "variables\n" .. traceback("", 2)
+                .. "variables" .. traceback(1)
             C.spacer_log_plain(WARN, text, #text)
         end
         rawset(t, name, value)

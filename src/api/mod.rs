@@ -4,7 +4,7 @@
 //! of the statuses below. It never raises, never runs Lua and never unwinds. `build.rs` generates the declarations
 //! that Lua sees from these files.
 
-pub mod body_filter;
+pub mod arg;
 pub mod control;
 pub mod encoding;
 pub mod headers_in;
@@ -13,6 +13,7 @@ pub mod log;
 pub mod output;
 pub mod request;
 pub mod request_body;
+pub mod semaphore;
 pub mod subrequest;
 pub mod thread;
 pub mod time;

@@ -22,10 +22,11 @@ use crate::timer::{self, Limits};
 /// The modules of these functions, for [`crate::lua::provide`].
 pub const MODULES: [CModule; 1] = [(c"spacer.tasks", open)];
 
-const FUNCTIONS: [(&CStr, lua::lua_CFunction); 11] = [
+const FUNCTIONS: [(&CStr, lua::lua_CFunction); 12] = [
     (c"create", create),
     (c"state", state),
     (c"note_failed", note_failed),
+    (c"traceback", traceback_at),
     (c"spawn", spawn),
     (c"wait", wait),
     (c"kill", kill),
@@ -162,6 +163,21 @@ unsafe extern "C-unwind" fn note_failed(l: *mut lua_State) -> c_int {
             traceback::note_failed(failed, string_at(l, 2));
         }
         0
+    }
+}
+
+/// The frames from that level on, in which a directive's code is shown as the chunk that it is.
+unsafe extern "C-unwind" fn traceback_at(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this with its arguments on the stack. The text leaks when there is no memory for it in Lua.
+    unsafe {
+        let level = lua::lua_tointeger(l, 1) as c_int;
+        let is_main = lua::lua_pushthread(l) == 1;
+        lua::lua_settop(l, -2);
+        let of_directive = is_main || task_of(l).is_some_and(|task| scheduler().is_entry(task));
+        let mut text = b"\nstack traceback:".to_vec();
+        traceback::frames(&mut text, l, level, of_directive);
+        lua::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+        1
     }
 }
 

@@ -53,7 +53,9 @@ impl Vm {
         match &code.source {
             Source::Inline { text, chunk_name } => {
                 let function = self.compile(text, chunk_name).map_err(|message| {
-                    Error::broken([b"failed to load inlined Lua code: ", &message[..]].concat())
+                    // Without a request the directive is named in front.
+                    let prefix = if r.is_some() { "failed to load inlined Lua code: " } else { "" };
+                    Error::broken([prefix.as_bytes(), &message[..]].concat())
                 })?;
                 push_reference(l, function);
                 if self.caches {

@@ -40,11 +40,17 @@ impl Form {
     }
 }
 
-/// Reads the code of the directive being parsed. `tag` is the name that tracebacks show, such as `content_by_lua`.
+/// Reads the code of the directive being parsed, which is its argument of that number unless it is a block. `tag` is the name that
+/// tracebacks show, such as `content_by_lua`.
 ///
 /// # Safety
 /// Called from a directive's handler, with its `cf`.
-pub unsafe fn read(cf: *mut ngx_conf_t, form: Form, tag: &str) -> Result<*mut Code, *mut c_char> {
+pub unsafe fn read(
+    cf: *mut ngx_conf_t,
+    form: Form,
+    tag: &str,
+    argument: usize,
+) -> Result<*mut Code, *mut c_char> {
     // SAFETY: `cf` is live; nginx checked the number of arguments.
     unsafe {
         let source = match form {
@@ -53,7 +59,7 @@ pub unsafe fn read(cf: *mut ngx_conf_t, form: Form, tag: &str) -> Result<*mut Co
                 Source::Inline { chunk_name: chunk_name(cf, tag, read.line), text: read.source }
             }
             Form::Text => {
-                let text = nginx::bytes((*(*cf).args).as_slice::<ngx_str_t>()[1]).to_vec();
+                let text = nginx::bytes((*(*cf).args).as_slice::<ngx_str_t>()[argument]).to_vec();
                 if text.is_empty() {
                     return Err(conf_error(cf, "invalid location config: no runnable Lua code"));
                 }
@@ -61,7 +67,7 @@ pub unsafe fn read(cf: *mut ngx_conf_t, form: Form, tag: &str) -> Result<*mut Co
                 Source::Inline { chunk_name: chunk_name(cf, tag, line), text }
             }
             Form::File => {
-                let value = &mut (*(*cf).args).as_slice_mut::<ngx_str_t>()[1];
+                let value = &mut (*(*cf).args).as_slice_mut::<ngx_str_t>()[argument];
                 if value.len == 0 {
                     return Err(conf_error(cf, "invalid location config: no runnable Lua code"));
                 }

@@ -240,10 +240,6 @@ impl Vm {
         self.entries[index]
     }
 
-    /// A number that no other VM of the process has, ever.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
 
     /// A coroutine with an empty stack, an idle one where there is one; `None` when there is no memory for one.
     pub fn coroutine(&self) -> Option<(Coroutine, bool)> {
@@ -276,8 +272,9 @@ impl Vm {
         Some(coroutine)
     }
 
-    /// Keeps a coroutine for the next entry thread. `returned` says that its function came to its end.
-    pub fn recycle(&self, coroutine: Coroutine, returned: bool) {
+    /// Keeps a coroutine for the next entry thread, unless there are enough; says whether it is kept. `returned` says that its
+    /// function came to its end.
+    pub fn recycle(&self, coroutine: Coroutine, returned: bool) -> bool {
         // SAFETY: the coroutine belongs to this VM and isn't running.
         unsafe {
             if !returned {
@@ -287,11 +284,13 @@ impl Vm {
             }
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.idle_max {
+        let kept = idle.len() < self.idle_max;
+        if kept {
             idle.push(coroutine);
         } else {
             self.discard(coroutine);
         }
+        kept
     }
 
     /// Lets the collector have a coroutine.

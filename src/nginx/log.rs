@@ -53,16 +53,24 @@ macro_rules! log_error {
 }
 pub(crate) use log_error;
 
-/// Logs at `debug_http` on the request's log; costs one test of a bit when debugging is off.
-macro_rules! log_debug {
-    ($r:expr, $($arg:tt)+) => {{
+/// Logs at `debug_http`; costs one test of a bit when debugging is off.
+macro_rules! log_debug_at {
+    ($log:expr, $($arg:tt)+) => {{
         #[cfg(ngx_feature = "debug")]
         {
-            let log: *mut nginx_sys::ngx_log_t = (*(*$r).connection).log;
+            let log: *mut nginx_sys::ngx_log_t = $log;
             if (*log).log_level & nginx_sys::NGX_LOG_DEBUG_HTTP as nginx_sys::ngx_uint_t != 0 {
                 $crate::nginx::log_fmt(nginx_sys::NGX_LOG_DEBUG, log, 0, format_args!($($arg)+));
             }
         }
     }};
+}
+pub(crate) use log_debug_at;
+
+/// As [`log_debug_at!`], on a request's log.
+macro_rules! log_debug {
+    ($r:expr, $($arg:tt)+) => {
+        $crate::nginx::log_debug_at!((*(*$r).connection).log, $($arg)+)
+    };
 }
 pub(crate) use log_debug;

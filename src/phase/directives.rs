@@ -77,7 +77,7 @@ unsafe extern "C" fn set_code(
             // nginx adds the directive's name, file and line to what is returned.
             return c"is duplicate".as_ptr().cast_mut();
         }
-        match code::read(cf, form, row.tag()) {
+        match code::read(cf, form, row.tag(), 1) {
             Ok(code) => *slot = code,
             Err(returned) => return returned,
         }

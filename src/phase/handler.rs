@@ -57,6 +57,10 @@ unsafe fn run_phase(r: Request, phase: Phase) -> ngx_int_t {
                 return nginx::DONE;
             }
         }
+        if (*r).uri_changed() != 0 {
+            // nginx's own `rewrite` sends the request elsewhere.
+            return nginx::DECLINED;
+        }
         let conf = conf::loc_conf(r);
         let Some(code) = conf.code(phase) else { return nginx::DECLINED };
         if wants_body(conf, phase) {
@@ -96,7 +100,7 @@ unsafe fn verdict(ctx: &Ctx, rc: ngx_int_t, phase: Phase) -> ngx_int_t {
             return nginx::DONE;
         }
         ctx.phase.set(Phase::None);
-        if rc != nginx::OK && rc != nginx::DECLINED {
+        if rc != nginx::OK && (rc != nginx::DECLINED || !ctx.header_sent()) {
             return rc;
         }
         if ctx.header_sent() {

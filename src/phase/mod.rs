@@ -10,6 +10,7 @@ pub mod directives;
 pub mod filter;
 pub mod handler;
 pub mod log;
+pub mod set;
 pub mod timer;
 
 use coro::{Outcome, TaskId};

@@ -16,7 +16,7 @@ use crate::conf::phase::Phase;
 use crate::conf::{core_loc_conf, main_conf_of};
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, Request};
+use crate::nginx::{self, log_debug_at, Request};
 use crate::request::ctx::{self, Ctx};
 use crate::request::tasks::{scheduler, Requests};
 use crate::run;
@@ -308,6 +308,7 @@ pub unsafe fn cancel(r: Request) {
 unsafe fn discard(connection: *mut Connection) {
     // SAFETY: the connection is this file's; its request's `Ctx` goes with the pool.
     unsafe {
+        log_debug_at!((*ngx_cycle).log, "http lua close fake http connection");
         let pool = mem::replace(&mut (*connection).connection.pool, ptr::null_mut());
         (*connection).connection.data = ptr::null_mut();
         // What nginx looks at before it runs a connection's posted requests.

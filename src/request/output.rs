@@ -11,6 +11,7 @@ use std::task::Waker;
 use nginx_sys::*;
 
 use super::headers_out;
+use crate::conf::phase::Phase;
 use crate::conf::{self, core_loc_conf};
 use crate::nginx::{self, log_debug, own};
 use crate::request::ctx::Ctx;
@@ -369,6 +370,13 @@ pub unsafe fn take_last(ctx: &Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
             }
             let rc = transmit_header(ctx);
             if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
+                return Err(rc);
+            }
+        }
+        if ctx.output.staged() > 0 && conf::loc_conf(r).code(Phase::BodyFilter).is_some() {
+            // Lua's filter sees what is printed and the end one after the other.
+            let rc = pass_on(ctx, false);
+            if rc == nginx::ERROR {
                 return Err(rc);
             }
         }

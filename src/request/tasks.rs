@@ -14,7 +14,9 @@ use crate::nginx::{self, log_debug};
 use crate::run;
 
 extern "C" {
-    /// Of OpenResty's LuaJIT: a pointer of the host's with each coroutine.
+    /// Of OpenResty's LuaJIT: pointers of the host's with each coroutine, which those that it makes inherit. The first is what
+    /// `thread.exdata` shows: the request.
+    fn lua_setexdata(l: *mut lua::lua_State, data: *mut std::ffi::c_void);
     fn lua_setexdata2(l: *mut lua::lua_State, data: *mut std::ffi::c_void);
     fn lua_getexdata2(l: *mut lua::lua_State) -> *mut std::ffi::c_void;
 }
@@ -57,14 +59,32 @@ pub unsafe fn move_results(
 ) -> c_int {
     // SAFETY: the caller's promise.
     unsafe {
-        // A coroutine that failed has the error on top, above what it was about to do.
-        let n = if well { lua::lua_gettop(from) } else { 1 };
         lua::lua_pushboolean(to, well as c_int);
+        let n = if well { lua::lua_gettop(from) } else { leave_error(from) };
         if lua::lua_checkstack(to, n + 1) == 0 {
             return 1;
         }
         lua::lua_xmove(from, to, n);
         n + 1
+    }
+}
+
+/// Leaves what a failed coroutine has raised on top of its stack, and returns how many values that is: what was given to `error`, before that
+/// put the position in front, and then the message with it, where both can be told; otherwise the error's value.
+unsafe fn leave_error(l: *mut lua::lua_State) -> c_int {
+    // SAFETY: a coroutine that failed has the error on top, above the frame in which it was raised.
+    unsafe {
+        let is_string = |index| lua::lua_type(l, index) == lua::LUA_TSTRING;
+        if lua::lua_gettop(l) < 2 || !is_string(1) || !is_string(-1) {
+            return 1;
+        }
+        let (raised, message) = (string_at(l, 1), string_at(l, -1));
+        if raised.len() >= message.len() || !message.ends_with(raised) {
+            return 1;
+        }
+        lua::lua_pushvalue(l, 1);
+        lua::lua_insert(l, -2);
+        2
     }
 }
 
@@ -89,6 +109,7 @@ impl Host for Requests {
             let l = coroutine.l;
             let arguments = match with {
                 Resume::Start(n) => {
+                    lua_setexdata(l, ctx.r.cast());
                     lua_setexdata2(l, task.to_bits() as *mut std::ffi::c_void);
                     n
                 }
@@ -156,8 +177,9 @@ impl Host for Requests {
             let ctx = &*owner;
             match kind {
                 Kind::Entry => {
-                    log_debug!(ctx.r, "lua caching unused lua thread");
-                    ctx.vm().recycle(coroutine, returned);
+                    if ctx.vm().recycle(coroutine, returned) {
+                        log_debug!(ctx.r, "lua caching unused lua thread");
+                    }
                 }
                 // Lua may hold on to it, to ask for its status say.
                 Kind::Light => {

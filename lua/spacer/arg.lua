@@ -1,4 +1,5 @@
---- ngx.arg: in body_filter_by_lua*, the chunk (1) and whether it is the last (2).
+--- ngx.arg: in body_filter_by_lua*, the chunk (1) and whether it is the last (2); in set_by_lua*, the directive's
+-- arguments.
 
 local base = require "spacer.base"
 local C, check, out, out_string = base.C, base.check, base.out, base.out_string
@@ -21,10 +22,24 @@ local function flatten(t, parts, n)
     return n
 end
 
+local SET = 8
+
+local function set_argument(index)
+    if type(index) ~= "number" or index < 1 then
+        return nil
+    end
+    if C.spacer_set_argument(index - 1, out) < 0 then
+        return nil
+    end
+    return out_string()
+end
+
 return function(ngx)
     ngx.arg = setmetatable({}, {
         __index = function(_, index)
-            if index == 1 then
+            if C.spacer_phase_bits() == SET then
+                return set_argument(index)
+            elseif index == 1 then
                 check(C.spacer_chunk(out))
                 return out_string()
             elseif index == 2 then

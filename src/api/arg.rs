@@ -1,12 +1,26 @@
-//! `ngx.arg` in `body_filter_by_lua*`: the chunk that goes through, and whether it is the last.
+//! `ngx.arg`: in `body_filter_by_lua*` the chunk that goes through and whether it is the last, in `set_by_lua*` the
+//! directive's arguments.
 
 use std::ffi::c_int;
 
-use super::{arg, error, scratch, spacer_str, with_request_in, OK, RAISE};
+use super::{arg, boundary, error, scratch, spacer_str, with_request_in, NONE, OK, RAISE};
 use crate::conf::phase::Phase;
+use crate::phase::set;
 use crate::request::body_filter::{buffers, has_last, in_memory, replace, set_last};
 
 const FILTER: u32 = Phase::BodyFilter as u32;
+
+/// `ngx.arg[n]` in `set_by_lua*`, `n` from 0.
+#[no_mangle]
+pub extern "C" fn spacer_set_argument(n: usize, out: &mut spacer_str) -> c_int {
+    boundary(|| match set::argument(n) {
+        Some(argument) => {
+            out.set(argument);
+            OK
+        }
+        None => NONE,
+    })
+}
 
 /// `ngx.arg[1]`.
 #[no_mangle]
