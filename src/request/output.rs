@@ -78,6 +78,12 @@ impl Output {
     }
 }
 
+/// Whether a response of that status may have a body (RFC 9110, section 6.4.1). 101 is let through: what follows it is the
+/// other protocol.
+pub fn may_have_body(status: ngx_uint_t) -> bool {
+    ![NGX_HTTP_NO_CONTENT, NGX_HTTP_NOT_MODIFIED].contains(&(status as u32))
+}
+
 /// Sends the response header, unless that is done, or put off in HTTP/1.0 buffering.
 pub unsafe fn send_header(ctx: &mut Ctx) -> ngx_int_t {
     // SAFETY: the request is live.
@@ -92,6 +98,7 @@ pub unsafe fn send_header(ctx: &mut Ctx) -> ngx_int_t {
         if conf::loc_conf(r).http10_buffering != 0
             && (*r).http_version < NGX_HTTP_VERSION_11 as ngx_uint_t
             && (*r).headers_out.content_length_n < 0
+            && may_have_body((*r).headers_out.status)
         {
             ctx.output.buffering = true;
         }
@@ -320,7 +327,8 @@ pub unsafe fn take_last(ctx: &mut Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
         if rc == nginx::ERROR || rc > nginx::OK {
             return Err(rc);
         }
-        if (*r).header_only() != 0 {
+        // A status that allows no body may have been set after the first print, while the response was collected.
+        if (*r).header_only() != 0 || !may_have_body((*r).headers_out.status) {
             ctx.output.eof = true;
             ctx.output.stage.clear();
             return Err(if ctx.output.buffering && !ctx.header_sent() {

@@ -21,6 +21,7 @@ use crate::platform::function::trace;
 use crate::platform::function::Call;
 use crate::platform::gateway::{Gateway, Kind, Stamp};
 use crate::request::ctx::Ctx;
+use crate::request::output;
 
 /// The function of a request.
 #[allow(non_camel_case_types)]
@@ -252,8 +253,16 @@ unsafe fn method(r: Request) -> Option<Method> {
 /// What stands before the value, and behind it, in each kind of answer.
 const WRAPPERS: [(&[u8], &[u8]); 2] = [(b"{\"data\":", b"}\n"), (b"{\"error\":", b"}\n")];
 
-/// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. A null
-/// value makes an answer without a body. It is sent when the coroutine ends.
+/// Whether the function has begun a response of its own. Over HTTP/1.0 that is so before the header is sent.
+#[no_mangle]
+pub extern "C" fn spacer_response_begun() -> bool {
+    let begun = with_request(|ctx| (ctx.header_sent() || ctx.output.is_buffering()) as c_int);
+    begun == 1
+}
+
+/// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. Status 0 stands
+/// for the one that was set, or else 200. A null value, and a status that allows no body, make an answer without one. It is
+/// sent when the coroutine ends. What was printed before and not yet sent is dropped.
 #[no_mangle]
 pub extern "C" fn spacer_respond(
     status: c_int,
@@ -267,19 +276,26 @@ pub extern "C" fn spacer_respond(
             if ctx.header_sent() {
                 return error(FAIL, format_args!("the response was already begun"));
             }
-            let r = ctx.r;
+            let out = &mut (*ctx.r).headers_out;
+            if status != 0 {
+                out.status = status as ngx_uint_t;
+                out.status_line.len = 0;
+            } else if out.status == 0 {
+                out.status = NGX_HTTP_OK as ngx_uint_t;
+            }
+            let with_body = output::may_have_body(out.status);
+            // The type of a response that is dropped is not that of this one.
+            let typed = ctx.mime_set && !ctx.output.is_buffering();
             let stage = ctx.output.stage();
             stage.clear();
-            if !value.is_null() {
+            if with_body && !value.is_null() {
                 let (head, tail) = WRAPPERS[kind];
                 stage.extend_from_slice(head);
                 stage.extend_from_slice(arg(value, len));
                 stage.extend_from_slice(tail);
             }
             let length = stage.len();
-            let out = &mut (*r).headers_out;
-            out.status = status as ngx_uint_t;
-            if length > 0 && !ctx.mime_set {
+            if length > 0 && !typed {
                 const JSON: &[u8] = b"application/json";
                 out.content_type = nginx::str_of(JSON);
                 out.content_type_len = JSON.len();
@@ -290,7 +306,7 @@ pub extern "C" fn spacer_respond(
                 header.hash = 0;
                 out.content_length = std::ptr::null_mut();
             }
-            out.content_length_n = length as off_t;
+            out.content_length_n = if with_body { length as off_t } else { -1 };
             ctx.headers_set = true;
         }
         OK
