@@ -1,9 +1,9 @@
 --- Calls a function for a request: finds it, gathers its arguments, and turns what it returns or raises into the
 -- answer.
 --
--- A function is called with (args, ctx). It answers `{"data": value}` with what it returns, and with the status that it
--- has set, or else 200; 400 `{"error": message}` when it returns nil and a message or calls ctx.error(message); 500 when
--- it raises or calls ctx.fatal(message).
+-- A function is called with (args, ctx). It answers `{"data": value}` with what it returns, and with the status that
+-- it has set, or else 200; 400 `{"error": message}` when it returns nil and a message or calls ctx.error(message); 500
+-- when it raises or calls ctx.fatal(message).
 
 local ffi = require "ffi"
 local cjson = require "cjson"
@@ -127,11 +127,12 @@ end
 
 -- What the log says of a function's failure.
 local function log_text(name, message, trace)
-    return "function \"" .. name .. "\": " .. (type(message) == "string" and message or encode(message)) .. (trace or "")
+    local text = type(message) == "string" and message or encode(message)
+    return "function \"" .. name .. "\": " .. text .. (trace or "")
 end
 
--- Once the header is sent it is too late for a status: the error is logged, and the connection closed, so that the client
--- sees that something is missing.
+-- Once the header is sent it is too late for a status: the error is logged, and the connection closed, so that the
+-- client sees that something is missing.
 local function break_off(name, message, trace)
     error(log_text(name, message, trace), 0)
 end

@@ -20,9 +20,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a project in a new folder
+    /// Make a project in a folder
     Init {
-        /// The folder, which must not exist
+        /// The folder; it is made if it isn't there, and nothing in it is overwritten
         dir: PathBuf,
     },
     /// Serve a project while you edit it, until Ctrl-C
