@@ -33,6 +33,10 @@ pub enum Error {
     UndeclaredTopic { name: String, known: String },
     #[error("{}", .0.join("\n  "))]
     Letters(Vec<String>),
+    #[error("{}", .0.join("\n  "))]
+    Functions(Vec<String>),
+    #[error("function \"{name}\": {what}")]
+    Function { name: String, what: String },
     #[error("can't read the standard input: {0}")]
     Input(io::Error),
     #[error("can't write the output: {0}")]
