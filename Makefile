@@ -5,8 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# make dev serves this folder, and makes it if it is not there.
-PROJECT ?= build/example
+# make dev serves this folder, and makes it if it is not there. It belongs to whoever edits it: `clean` leaves it alone.
+PROJECT ?= my-project
 PORT ?= 3000
 
 prefix ?= /usr/local
@@ -57,7 +57,7 @@ build: setup ## Leave the module and the command in build/
 install: build ## Install both and the completions (DESTDIR=dir, prefix=/usr/local)
 	@DESTDIR='$(DESTDIR)' prefix='$(prefix)' scripts/install
 
-clean: ## Remove what was built
+clean: ## Remove what was built, and nothing else
 	@scripts/services stop
 	cargo clean
 	rm -rf build

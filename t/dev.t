@@ -160,10 +160,10 @@ app/gateway.lua := return { {"GET", "/new", "hello"} }
 --- production
 --- user_files
 >>> app/hello.lua
-oh no
+error("not yet")
 --- cases
 GET /hello => 500 {"error":"Internal Server Error"}
 GET /hello => 500 {"error":"Internal Server Error"}
-GET /log => 200 /function "hello": app.hello.lua:1: '=' expected near 'no'/
+GET /log => 200 /function "hello": app.hello.lua:1: not yet/
 --- edits
 app/hello.lua := return function() return "two" end

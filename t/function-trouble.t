@@ -20,6 +20,7 @@ return {
     {"GET", "/memory", "memory"},
     {"GET", "/answer/:size", "answer"},
     {"GET", "/stream", "stream"},
+    {"GET", "/late", "late"},
 }
 >>> app/loop.lua
 return function(args)
@@ -37,6 +38,16 @@ return function() return ngx.worker.pid() end
 return function() return string.rep("x", 2 ^ 31 - 10) end
 >>> app/answer.lua
 return function(args) return ("x"):rep(args.size) end
+>>> app/late.lua
+return function()
+    ngx.sleep(0.2)
+    local ok, message
+    for _ = 1, 100 do
+        ok, message = ngx.print(("x"):rep(10000))
+        if not ok then break end
+    end
+    ngx.log(ngx.NOTICE, "late: at its end, print: ", ok, " ", message)
+end
 >>> app/stream.lua
 return function()
     for _ = 1, 100 do
@@ -185,3 +196,18 @@ close $out;
 [alert]
 [emerg]
 --- timeout: 10
+
+
+
+=== TEST 6: a function whose client has gone runs to its end
+--- request eval
+["GET /sleep", "GET /log"]
+--- init
+use IO::Socket::INET;
+my $client = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => server_port()) or die "can't connect: $!";
+print $client "GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n";
+select undef, undef, undef, 0.05;
+$client->setsockopt(SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0);
+close $client;
+--- response_body eval
+["{\"data\":\"slept\"}\n", qr/late: at its end, print: nil .*output filter error/s]

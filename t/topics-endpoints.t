@@ -39,7 +39,33 @@ GET /last/bills/a => 200 {"data":[1,{"x":1},"bills",true]}
 
 
 
-=== TEST 2: an event of a replay comes with the request, from this machine only
+=== TEST 2: it takes events as `spacer topics tail --json` prints them, with their headers, all of them or none
+--- config
+location = /append { spacer_append; }
+spacer_gateway app/gateway.lua;
+--- cases
+POST /append {"topic":"bills","partition":3,"offset":9,"key":"a","time":5,"headers":{"from":"afar"},"value":null} => 200 {"data":"ok"}
+POST /append {"topic":"bills","key":"b","headers":{},"value":{"x":1.50}}\n{"topic":"tries","key":"c","value":2}\n{"topic":"bills","entries":{"d":4,"e":5}}\n => 200 {"data":"ok"}
+GET /last/bills/a => 200 {"data":[1,null,"bills",true]}
+GET /wait/bills/a?headers=1 => 200 {"data":{"from":"afar"}}
+GET /last/bills/b => 200 {"data":[2,{"x":1.5},"bills",true]}
+GET /last/tries/c => 200 {"data":[1,2,"tries",true]}
+GET /last/bills/e => 200 {"data":[4,5,"bills",true]}
+POST /append {"topic":"bills","key":"no","value":1}\n{"topic":"nothing","key":"no","value":1} => 400 /topic \\"nothing\\" is not declared/
+POST /append {"topic":"bills","key":"no","value":1}\n{"topic":"bills","key":"no"} => 400 /missing field `value`/
+POST /append {"topic":"bills","key":"no","value":1}\n["bills"] => 400 /it is an array/
+POST /append {"topic":"bills","key":"no","value":1}\n7 => 400 /invalid type: integer `7`, expected an object at line 2/
+POST /append {"topic":"bills","key":"no","value":1}\n{"topic": => 400 /EOF while parsing.*line 2/
+POST /append {"topic":"bills","key":"no","entries":{"no":1}} => 400 /it has both `entries` and `key`/
+POST /append {"topic":"bills","key":"no","value":1,"headers":{"spacer-dead-ended":"dropped"}} => 400 /header \\"spacer-dead-ended\\" is kept for dead letters/
+POST /append {"topic":"orders.dead","key":"no","value":1} => 400 /topic \\"orders.dead\\" is not declared/
+GET /last/bills/no => 200 {"data":"none"}
+--- no_error_log
+[error]
+
+
+
+=== TEST 3: an event of a replay comes with the request, from this machine only
 --- config
 location = /trigger { spacer_trigger; }
 spacer_gateway app/gateway.lua;
@@ -56,7 +82,7 @@ GET /trigger => 405 {"error":"method not allowed"}
 
 
 
-=== TEST 3: the endpoints need a project
+=== TEST 4: the endpoints need a project
 --- http_config
 # spacer_project is missing
 --- config

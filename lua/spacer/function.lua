@@ -1,9 +1,9 @@
 --- Calls a function for a request: finds it, gathers its arguments, and turns what it returns or raises into the
 -- answer.
 --
--- A function is called with (args, ctx). It answers 200 `{"data": value}` with what it returns; 400 `{"error":
--- message}` when it returns nil and a message or calls ctx.error(message); 500 when it raises or calls
--- ctx.fatal(message).
+-- A function is called with (args, ctx). It answers `{"data": value}` with what it returns, and with the status that
+-- it has set, or else 200; 400 `{"error": message}` when it returns nil and a message or calls ctx.error(message); 500
+-- when it raises or calls ctx.fatal(message).
 
 local ffi = require "ffi"
 local cjson = require "cjson"
@@ -26,6 +26,9 @@ local ERR = 4
 
 -- What spacer_respond wraps a value in.
 local DATA, ERROR = 0, 1
+
+-- Stands for the status that the function has set, or else 200.
+local STATUS_SET = 0
 
 local route = ffi.new("spacer_route")
 local ids = ffi.new("spacer_trace_ids")
@@ -122,14 +125,24 @@ local function encodable(message)
     return tostring(message)
 end
 
+-- What the log says of a function's failure.
+local function log_text(name, message, trace)
+    local text = type(message) == "string" and message or encode(message)
+    return "function \"" .. name .. "\": " .. text .. (trace or "")
+end
+
+-- Once the header is sent it is too late for a status: the error is logged, and the connection closed, so that the
+-- client sees that something is missing.
+local function break_off(name, message, trace)
+    error(log_text(name, message, trace), 0)
+end
+
 -- An internal error: logged in full, and shown in development only.
 local function internal_error(development, name, status, message, trace)
-    local text = type(message) == "string" and message or encode(message)
-    text = "function \"" .. name .. "\": " .. text .. (trace or "")
     if ngx.headers_sent then
-        -- Too late for a status: the connection is closed, so that the client sees that something is missing.
-        error(text, 0)
+        return break_off(name, message, trace)
     end
+    local text = log_text(name, message, trace)
     -- Not ngx.log, which would name this line.
     C.spacer_log_plain(ERR, text, #text)
     respond_error(status, development and message or "Internal Server Error")
@@ -232,17 +245,19 @@ local function answer_failure(development, name, failure)
         return respond_error(503, development and failure.message or "service unavailable")
     end
     local status, message = failure.status or 500, encodable(failure.message)
-    if status < 500 then
-        return respond_error(status, message)
+    if status >= 500 then
+        return internal_error(development, name, status, message, failure.trace)
+    elseif ngx.headers_sent then
+        return break_off(name, message)
     end
-    return internal_error(development, name, status, message, failure.trace)
+    return respond_error(status, message)
 end
 
 local function answer(development, name, ok, value, err)
     if not ok then
         return answer_failure(development, name, value)
     end
-    if ngx.headers_sent then
+    if C.spacer_response_begun() then
         -- The function made the response itself.
         return
     end
@@ -257,7 +272,7 @@ local function answer(development, name, ok, value, err)
     if not encoded then
         return internal_error(development, name, 500, "returned a " .. kind .. " that JSON can't carry: " .. json)
     end
-    return respond(200, DATA, json)
+    return respond(STATUS_SET, DATA, json)
 end
 
 local ANSWERS = {

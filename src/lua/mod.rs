@@ -240,7 +240,6 @@ impl Vm {
         self.entries[index]
     }
 
-
     /// A coroutine with an empty stack, an idle one where there is one; `None` when there is no memory for one.
     pub fn coroutine(&self) -> Option<(Coroutine, bool)> {
         match self.idle.borrow_mut().pop() {

@@ -20,13 +20,40 @@ const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
 pub struct MainConf {
     /// The folders that `spacer_project` names, each once; null when there are none.
     pub folders: *mut Vec<PathBuf>,
+    /// What is served, to be looked at when all of the configuration has been read; null when nothing is.
+    pub served: *mut Vec<Served>,
     /// Whether this nginx runs the projects' triggers.
     pub triggers: ngx_flag_t,
     /// What the projects in them are configured by, read at the end of the configuration.
     pub projects: *mut Projects,
 }
 
+/// What a directive has made a server or a location serve.
+pub struct Served {
+    /// Where the directive stands.
+    pub conf: *const LocConf,
+    pub project: PathBuf,
+    /// The functions that it names.
+    pub functions: Vec<String>,
+}
+
 impl MainConf {
+    /// Notes what is served; false when there is no memory for that.
+    ///
+    /// # Safety
+    /// The pool is the configuration's.
+    pub unsafe fn add_served(&mut self, pool: *mut ngx_pool_t, served: Served) -> bool {
+        // SAFETY: what is in the pool lives as long as the configuration.
+        unsafe {
+            if self.served.is_null() {
+                self.served = nginx::pool_box(pool, Vec::new());
+            }
+            let Some(list) = self.served.as_mut() else { return false };
+            list.push(served);
+            true
+        }
+    }
+
     /// Notes a project's folder; false when there is no memory for that.
     ///
     /// # Safety
@@ -53,11 +80,25 @@ pub struct LocConf {
     pub endpoint: *mut Endpoint,
     /// The project's folder, absolute.
     pub project: ngx_str_t,
+    /// Empty for [`DEFAULT_ENVIRONMENT`].
     pub env: ngx_str_t,
     /// The server has its `spacer_gateway`.
     pub has_gateway: bool,
     /// How long a function may run in one go before the log names it; 0 for ever.
     pub slow_function: ngx_msec_t,
+}
+
+/// What holds where no `spacer_env` does.
+pub const DEFAULT_ENVIRONMENT: &str = "production";
+
+impl LocConf {
+    pub fn environment(&self) -> String {
+        // SAFETY: nginx's string is the configuration's own.
+        match unsafe { nginx::bytes(self.env) } {
+            b"" => DEFAULT_ENVIRONMENT.into(),
+            name => nginx::Text(name).to_string(),
+        }
+    }
 }
 
 pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {

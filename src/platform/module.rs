@@ -95,16 +95,20 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     }
 }
 
-/// Reads what the projects are configured by; false when that is wrong, which is logged.
+/// Reads what the projects are configured by, and checks what is served; false when something is wrong, which is logged.
 unsafe fn load_projects(cf: *mut ngx_conf_t) -> bool {
-    // SAFETY: the caller's `cf` is live; at this level `ctx` holds the configurations of `http`.
+    // SAFETY: the caller's `cf` is live; at this level `ctx` holds the configurations of `http`. All that a directive
+    // has noted lives as long as the configuration.
     unsafe {
         let conf = conf::main_conf(cf);
         let Some(folders) = conf.folders.as_ref() else { return true };
         let http = nginx::conf_ctx(cf);
-        let env = nginx::bytes(nginx::module_conf::<LocConf>(http.loc_conf, module()).env);
-        let env = if env.is_empty() { b"production" } else { env };
-        match Projects::load(folders, &nginx::Text(env).to_string()) {
+        let env = nginx::module_conf::<LocConf>(http.loc_conf, module()).environment();
+        let loaded = Projects::load(folders, &env).and_then(|projects| {
+            let served = conf.served.as_ref().map(Vec::as_slice).unwrap_or_default();
+            served.iter().try_for_each(|served| projects.check(served)).map(|()| projects)
+        });
+        match loaded {
             Ok(projects) => {
                 conf.projects = nginx::pool_box((*cf).pool, projects);
                 !conf.projects.is_null()

@@ -34,6 +34,9 @@ pub use storage::Storage;
 /// Where the file is in a project.
 pub const FILE: &str = "config/application.yml";
 
+/// The environments that every project has.
+pub const ENVIRONMENTS: [&str; 3] = ["development", "test", "production"];
+
 /// What a project's file says for one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
@@ -48,6 +51,8 @@ pub struct Application {
     /// In the order of the file; none is without functions.
     pub triggers: Vec<Trigger>,
     pub storage: Storage,
+    /// Those that every project has, and those that `logStorage` names beside them.
+    pub environments: Vec<String>,
     /// The group that triggers run as.
     pub consumer_group: String,
     /// Where the write proxy listens; it is off when the file doesn't say.
@@ -110,6 +115,7 @@ impl Application {
             topics: Vec::new(),
             triggers: Vec::new(),
             storage: Storage::embedded(project, environment),
+            environments: ENVIRONMENTS.map(String::from).to_vec(),
             consumer_group: read::default_group(""),
             write_proxy_listen: None,
             limits: eventlog::Limits::default(),
@@ -126,7 +132,9 @@ impl Application {
         match std::fs::read_to_string(project.join(FILE)) {
             Ok(text) => Application::parse(&text, project, environment, env),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                Ok(Application::without_file(project, environment))
+                let application = Application::without_file(project, environment);
+                application.check_environment(environment)?;
+                Ok(application)
             }
             Err(error) => Err(Error::file(format!("can't be read: {error}"))),
         }
@@ -140,6 +148,18 @@ impl Application {
         env: impl Fn(&str) -> Option<String>,
     ) -> Result<Application, Error> {
         read::Reader { text, project, environment, env: &env }.read()
+    }
+
+    /// Refuses an environment that the project doesn't have: a name that is mistyped would have an event log of its own, an
+    /// empty one.
+    pub fn check_environment(&self, name: &str) -> Result<(), Error> {
+        if self.environments.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let known = self.environments.join(", ");
+        Err(Error::file(format!(
+            "there is no environment \"{name}\", there are {known}: correct the name, or add it to logStorage"
+        )))
     }
 }
 
@@ -165,5 +185,19 @@ mod tests {
         std::fs::create_dir_all(dir.path().join(FILE)).unwrap();
         let message = read().unwrap_err().to_string();
         assert!(message.starts_with("config/application.yml: can't be read: "), "{message}");
+    }
+
+    #[test]
+    fn a_project_without_the_file_has_the_three_environments_of_every_project() {
+        let dir = tempfile::tempdir().unwrap();
+        for environment in ENVIRONMENTS {
+            assert!(Application::read(dir.path(), environment, |_| None).is_ok(), "{environment}");
+        }
+        let read = Application::read(dir.path(), "prodution", |_| None);
+        assert_eq!(
+            read.unwrap_err().to_string(),
+            "config/application.yml: there is no environment \"prodution\", there are development, test, production: \
+             correct the name, or add it to logStorage"
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::distinct::Distinct;
 use crate::file::{Events, File, Scalar, StorageEntry, Table};
 use crate::locate::{locate, Step};
 use crate::variables::{expand, is_variable, Unresolved};
-use crate::{units, Application, Error, Storage, Trigger, TriggerSettings};
+use crate::{units, Application, Error, Storage, Trigger, TriggerSettings, ENVIRONMENTS};
 
 /// The only value of `spacerVersion`.
 const VERSION: &str = "1";
@@ -71,7 +71,8 @@ impl Reader<'_> {
         // Nothing is invoked over HTTP, so that the address may be anything.
         self.optional_text("functionInvoker", file.function_invoker)?;
         let limits = Limits::default();
-        Ok(Application {
+        let environments = environments(file.log_storage.as_ref());
+        let application = Application {
             user: self.user(file.user)?,
             env_var: self.env_var(file.env_var.as_deref().unwrap_or_default())?,
             storage: self.storage(file.log_storage, &app_name)?,
@@ -99,7 +100,10 @@ impl Reader<'_> {
             app_name,
             topics,
             triggers,
-        })
+            environments,
+        };
+        application.check_environment(self.environment)?;
+        Ok(application)
     }
 
     pub fn wrong(&self, place: Place<'_>, message: impl Into<String>) -> Error {
@@ -340,6 +344,17 @@ impl Reader<'_> {
         let wrong = || self.wrong(&place, format!("{key} {text:?}: {advice}"));
         read(&text).map(Some).ok_or_else(wrong)
     }
+}
+
+/// Those of every project, and those that `logStorage` names beside them.
+fn environments(entries: Option<&Table<StorageEntry>>) -> Vec<String> {
+    let mut known = ENVIRONMENTS.map(String::from).to_vec();
+    for (name, _) in entries.iter().flat_map(|table| &table.0) {
+        if !known.contains(name) {
+            known.push(name.clone());
+        }
+    }
+    known
 }
 
 /// Whether it can be a user's name.

@@ -157,7 +157,7 @@ pub mod dead_header {
     /// And the offset of the letter that it ends.
     pub const LETTER: &str = "spacer-dead-letter";
     /// What all of them begin with.
-    pub(crate) const PREFIX: &str = "spacer-dead-";
+    pub const PREFIX: &str = "spacer-dead-";
 }
 
 /// An event's headers and why it died.

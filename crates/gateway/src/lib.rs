@@ -26,8 +26,10 @@
 //! ```
 //!
 //! The calls go downwards: `load` runs the file and checks each entry with `pattern` and `function`, finds lines with
-//! `source`, and fills a `router`; `request` prepares a request's path for it. Nothing here knows nginx.
+//! `source`, and fills a `router`; `request` prepares a request's path for it. `check` compiles the functions that a table
+//! names. Nothing here knows nginx.
 
+mod check;
 mod error;
 mod function;
 mod load;
@@ -38,6 +40,7 @@ mod router;
 mod source;
 mod table;
 
+pub use check::check_functions;
 pub use error::Error;
 pub use function::{function_file, function_name};
 pub use method::{Method, Verb};

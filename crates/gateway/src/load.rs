@@ -192,7 +192,7 @@ fn described(value: &Value) -> String {
 }
 
 /// Takes file and line off the front of Lua's message or else out of its traceback, and the traceback off its end.
-fn lua_error(error: &mlua::Error, file: &str, project: &Path) -> Error {
+pub fn lua_error(error: &mlua::Error, file: &str, project: &Path) -> Error {
     let text = match error {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         mlua::Error::RuntimeError(message) => message.clone(),

@@ -130,7 +130,7 @@ impl Table {
     /// Runs a gateway file, once and in a Lua state of its own, and checks what it returns.
     ///
     /// The file may `require` modules of the project's `app/` and `lib/`, and compute its routes. The functions it
-    /// names have to exist in `app/`; they are not loaded.
+    /// names have to exist in `app/`; [`crate::check_functions`] looks into them.
     pub fn load(gateway_file: &Path, project: &Path) -> Result<Table, Error> {
         load::load(gateway_file, project)
     }

@@ -20,9 +20,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a project in a new folder
+    /// Make a project in a folder
     Init {
-        /// The folder, which must not exist
+        /// The folder; it is made if it isn't there, and nothing in it is overwritten
         dir: PathBuf,
     },
     /// Serve a project while you edit it, until Ctrl-C
@@ -32,7 +32,7 @@ pub enum Command {
     /// Signals mean what they mean to nginx: TERM and INT stop at once, QUIT lets requests finish, HUP renders the
     /// configuration again and reloads it, USR1 opens the logs anew.
     Start(StartOptions),
-    /// Print which request reaches which function
+    /// Print which request reaches which function, and check that the functions compile
     Routes {
         /// The project's folder
         #[arg(default_value = ".")]
@@ -102,7 +102,7 @@ pub struct DevOptions {
 pub struct StartOptions {
     #[command(flatten)]
     pub server: ServerOptions,
-    /// The environment, such as development or production
+    /// The environment: development, test, production, or another that logStorage names
     #[arg(long, value_parser = environment)]
     pub env: String,
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{} exists already: `spacer init` makes a new folder", .0.display())]
-    Exists(PathBuf),
+    #[error("{} has {files}, which `spacer init` would overwrite: name another folder", dir.display())]
+    Exists { dir: PathBuf, files: String },
     #[error("{} is not a Spacer project: {missing} is missing (`spacer init DIR` makes a project)", dir.display())]
     NotAProject { dir: PathBuf, missing: &'static str },
     #[error("the project's path {} contains \"$\", which nginx reads as a variable: rename the folder", .0.display())]
@@ -33,6 +33,10 @@ pub enum Error {
     UndeclaredTopic { name: String, known: String },
     #[error("{}", .0.join("\n  "))]
     Letters(Vec<String>),
+    #[error("{}", .0.join("\n  "))]
+    Functions(Vec<String>),
+    #[error("function \"{name}\": {what}")]
+    Function { name: String, what: String },
     #[error("can't read the standard input: {0}")]
     Input(io::Error),
     #[error("can't write the output: {0}")]

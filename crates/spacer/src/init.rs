@@ -1,7 +1,8 @@
 //! `spacer init`: a project that answers `GET /hello`.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
 use crate::error::Error;
@@ -29,19 +30,22 @@ const FOLDERS: &[(&str, &str)] = &[
 ];
 
 pub fn run(dir: &Path) -> Result<(), Error> {
-    if dir.symlink_metadata().is_ok() {
-        return Err(Error::Exists(dir.into()));
+    let there: Vec<_> =
+        FILES.iter().map(|(file, _, _)| *file).filter(|file| is_there(dir, file)).collect();
+    if !there.is_empty() {
+        return Err(Error::Exists { dir: dir.into(), files: there.join(", ") });
     }
     fs::create_dir_all(dir).map_err(Error::file("make", dir))?;
     let name = app_name(&dir.canonicalize().map_err(Error::file("open", dir))?);
     for (folder, _) in FOLDERS {
-        fs::create_dir(dir.join(folder)).map_err(Error::file("make", dir.join(folder)))?;
+        fs::create_dir_all(dir.join(folder)).map_err(Error::file("make", dir.join(folder)))?;
     }
     for (file, text, _) in FILES {
         let file = dir.join(file);
         let folder = file.parent().unwrap_or(dir);
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
-        fs::write(&file, text.replace("{{app_name}}", &name))
+        File::create_new(&file)
+            .and_then(|mut made| made.write_all(text.replace("{{app_name}}", &name).as_bytes()))
             .map_err(Error::file("write", &file))?;
     }
 
@@ -56,6 +60,11 @@ pub fn run(dir: &Path) -> Result<(), Error> {
         quoted(dir)
     );
     Ok(())
+}
+
+/// A link that leads nowhere is there, too.
+fn is_there(dir: &Path, file: &str) -> bool {
+    dir.join(file).symlink_metadata().is_ok()
 }
 
 /// The folder's name in the characters that `appName` may have.

@@ -44,6 +44,19 @@ impl Project {
         Ok(Application::read(&self.dir, environment, |name| std::env::var(name).ok())?)
     }
 
+    /// Whether a function, in either spelling of its name, is there and compiles. The error names it.
+    pub fn check_function(&self, name: &str) -> Result<(), Error> {
+        let wrong = |what: String| Error::Function { name: name.into(), what };
+        let spelled = gateway::function_name(name).map_err(|reason| wrong(reason.into()))?;
+        if !gateway::function_file(&self.dir, &spelled).is_file() {
+            return Err(wrong(format!("app/{spelled}.lua does not exist")));
+        }
+        match gateway::check_functions(&self.dir, [spelled.as_str()]).first() {
+            Some(error) => Err(wrong(error.to_string())),
+            None => Ok(()),
+        }
+    }
+
     pub fn read_optional(&self, file: &str) -> Result<Option<String>, Error> {
         match fs::read_to_string(self.path(file)) {
             Ok(text) => Ok(Some(text)),

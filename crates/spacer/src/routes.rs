@@ -1,20 +1,37 @@
-//! `spacer routes`.
+//! `spacer routes`: the table, and what the compiler finds wrong with the functions of routes and events.
 
 use std::path::Path;
 
 use gateway::Route;
 use serde::Serialize;
 
+use crate::config::DEVELOPMENT;
 use crate::error::Error;
 use crate::output;
 use crate::project::{Project, GATEWAY};
 use crate::table::{Align, Table};
 
 pub fn run(dir: &Path, json: bool) -> Result<(), Error> {
-    let table = Project::open(dir)?.gateway()?;
+    let project = Project::open(dir)?;
+    let table = project.gateway()?;
     match json {
-        true => print_json(table.routes()),
-        false => output::print(&as_table(table.routes())),
+        true => print_json(table.routes())?,
+        false => output::print(&as_table(table.routes()))?,
+    }
+    let mut wrong = Vec::new();
+    for trigger in project.application(DEVELOPMENT)?.triggers {
+        for name in trigger.functions {
+            if let Err(error) = project.check_function(&name) {
+                let (file, line, topic) = (application::FILE, trigger.line, &trigger.topic);
+                wrong.push(format!("{file}:{line}: events of topic \"{topic}\": {error}"));
+            }
+        }
+    }
+    let names = table.functions().iter().map(String::as_str);
+    wrong.extend(gateway::check_functions(&project.dir, names).iter().map(ToString::to_string));
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Functions(wrong)),
     }
 }
 

@@ -43,6 +43,9 @@ fn the_template_is_filled_in() {
 fn a_project_may_keep_its_own() {
     let project = Project::new();
     project.write("config/nginx.conf", "# {{app_name}}: {{environment}}\nlocal t = {{1}, {2}}\n");
+    let application =
+        "spacerVersion: 1\nappName: shop-2\nlogStorage: { staging: { driver: memory } }\n";
+    project.write("config/application.yml", application);
     assert_eq!(
         rendered(&project, &["--env", "staging"]),
         "# shop-2: staging\nlocal t = {{1}, {2}}\n"
@@ -68,4 +71,25 @@ fn a_missing_module_and_a_bad_application_file_are_reported() {
         message.starts_with("spacer: config/application.yml:2:10: appName \"a_b\""),
         "{message}"
     );
+}
+
+#[test]
+fn an_environment_that_the_project_does_not_have_is_refused() {
+    let project = Project::new();
+    project.write(
+        "config/application.yml",
+        "spacerVersion: 1\nlogStorage: { staging: { driver: memory }, test: { driver: memory } }\n",
+    );
+    let port = common::free_port().to_string();
+    let start = ["start", "--port", &port];
+    for command in [&["nginx-config"][..], &start, &["topics", "list"], &["replay", "orders"]] {
+        let arguments = [command, &["--env", "prodution"]].concat();
+        assert_eq!(
+            project.refused(&arguments),
+            "spacer: config/application.yml: there is no environment \"prodution\", there are development, test, \
+             production, staging: correct the name, or add it to logStorage\n",
+            "{command:?}"
+        );
+    }
+    assert!(!project.path().join("data").exists(), "a database was made");
 }

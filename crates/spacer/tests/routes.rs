@@ -46,6 +46,34 @@ fn a_bad_gateway_file_is_reported_with_its_line() {
 }
 
 #[test]
+fn a_function_that_does_not_compile_is_reported_with_its_line() {
+    let project = Project::new();
+    project.write("app/hello.lua", "#!/usr/bin/lua\nreturn function()\n  oh no\nend\n");
+    project.write("app/bill.lua", "return function() return 'open end\n");
+    project.write(
+        "config/application.yml",
+        "spacerVersion: 1\ntopics: [orders]\nevents:\n  orders: { APPEND: [bill, gone] }\n",
+    );
+    let output = project.run(&["routes"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("/hello/:name"), "the table is missing");
+    assert_eq!(
+        text(&output.stderr),
+        "spacer: config/application.yml:4: events of topic \"orders\": function \"bill\": app/bill.lua:1: unfinished \
+         string near ''open end'\n  \
+         config/application.yml:4: events of topic \"orders\": function \"gone\": app/gone.lua does not exist\n  \
+         app/hello.lua:3: '=' expected near 'no'\n"
+    );
+}
+
+#[test]
+fn a_function_is_compiled_and_not_run() {
+    let project = Project::new();
+    project.write("app/hello.lua", "error('it was run')");
+    assert!(project.run(&["routes"]).status.success());
+}
+
+#[test]
 fn a_folder_without_a_project_is_named() {
     let output = spacer().args(["routes", "/nonexistent"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

@@ -1,21 +1,37 @@
 //! The write proxy: the append that the body of a request asks for.
 
+use std::collections::BTreeMap;
 use std::ffi::c_int;
+use std::fmt::Display;
 
-use eventlog::NewEvent;
+use eventlog::{dead_header, NewEvent};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::append::{declared, with_topics, EVENTS};
 use crate::api::{arg, error, OK, RAISE};
+use crate::platform::topics::Topics;
 
-/// The body that the write proxy takes. The order of its entries is kept.
-#[derive(serde::Deserialize)]
+/// What the body consists of, once or several times: the events of a topic, or one event as `spacer topics tail --json`
+/// prints it, whose place in the log it comes from means nothing in this one.
+#[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Posted<'a> {
     topic: String,
     #[serde(borrow)]
-    entries: Entries<'a>,
+    entries: Option<Entries<'a>>,
+    key: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    headers: Option<BTreeMap<String, String>>,
 }
 
+/// A value that is there, be it `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The order of the body is kept.
 struct Entries<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Entries<'a> {
@@ -43,35 +59,63 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for Entries<'a> {
     }
 }
 
-/// Puts the append together that a body asks for: `{"topic": t, "entries": {key: value}}`.
+fn misshapen(cause: impl Display) -> c_int {
+    error(
+        RAISE,
+        format_args!(
+            "the body must be {{\"topic\": \"...\", \"entries\": {{\"key\": value, ...}}}}: {cause}"
+        ),
+    )
+}
+
+/// Adds the events of a part of the body; the status of what is wrong with it.
+fn add(topics: &Topics, posted: Posted<'_>, events: &mut Vec<NewEvent>) -> Result<(), c_int> {
+    let Posted { topic, entries, key, value, headers } = posted;
+    let topic = declared(topics, topic.as_bytes(), false)?;
+    match (entries, key, value) {
+        (Some(_), Some(_), _) => Err(misshapen("it has both `entries` and `key`")),
+        (Some(Entries(entries)), None, _) => {
+            let event = |(key, value): (String, &RawValue)| NewEvent::new(&topic, key, value.get());
+            events.extend(entries.into_iter().map(event));
+            Ok(())
+        }
+        (None, Some(key), Some(value)) => {
+            let mut event = NewEvent::new(&topic, key, value.get());
+            event.headers.extend(headers.unwrap_or_default());
+            let kept = |(name, _): &&(String, String)| name.starts_with(dead_header::PREFIX);
+            if let Some((name, _)) = event.headers.iter().find(kept) {
+                let message = format_args!("header \"{name}\" is kept for dead letters");
+                return Err(error(RAISE, message));
+            }
+            events.push(event);
+            Ok(())
+        }
+        (None, Some(_), None) => Err(misshapen("missing field `value`")),
+        (None, None, _) => Err(misshapen("missing field `entries`")),
+    }
+}
+
+/// Puts the append together that a body asks for.
 #[no_mangle]
 pub extern "C" fn spacer_topics_post(body: *const u8, len: usize) -> c_int {
     with_topics(|_, topics| {
         // SAFETY: Lua's string; one thread.
-        unsafe {
-            let body = arg(body, len);
-            let parsed = serde_json::from_slice(body).map_err(|cause| cause.to_string());
-            // An array of the two would do as well for serde.
-            let object = body.trim_ascii_start().starts_with(b"{");
-            let posted: Posted<'_> = match parsed {
-                Ok(posted) if object => posted,
-                parsed => {
-                    let cause = parsed.err().unwrap_or_else(|| "it is an array".into());
-                    return error(
-                        RAISE,
-                        format_args!(
-                            "the body must be {{\"topic\": \"...\", \"entries\": {{\"key\": value, ...}}}}: {cause}"
-                        ),
-                    );
-                }
+        let (body, events) = unsafe { (arg(body, len), &mut *EVENTS.get()) };
+        events.clear();
+        let mut parts = serde_json::Deserializer::from_slice(body).into_iter::<Posted<'_>>();
+        loop {
+            // An array of the fields would do as well for serde.
+            let array = body[parts.byte_offset()..].trim_ascii_start().starts_with(b"[");
+            let added = match parts.next() {
+                None => return OK,
+                Some(_) if array => Err(misshapen("it is an array")),
+                Some(Ok(posted)) => add(topics, posted, events),
+                Some(Err(cause)) => Err(misshapen(cause)),
             };
-            let topic = match declared(topics, posted.topic.as_bytes(), false) {
-                Ok(topic) => topic,
-                Err(status) => return status,
-            };
-            let event = |(key, value): (String, &RawValue)| NewEvent::new(&topic, key, value.get());
-            *EVENTS.get() = posted.entries.0.into_iter().map(event).collect();
+            if let Err(status) = added {
+                events.clear();
+                return status;
+            }
         }
-        OK
     })
 }

@@ -13,7 +13,7 @@ use super::locations::{self, Name};
 use super::{new_targets, Endpoint, Gateway, Kind};
 use crate::nginx::{self, conf_error, CONF_ERROR, CONF_OK};
 use crate::phase::directives::set_content_handler;
-use crate::platform::conf::{self, LocConf};
+use crate::platform::conf::{self, LocConf, Served};
 use crate::platform::function;
 use crate::platform::module::module;
 
@@ -81,6 +81,18 @@ unsafe fn project(cf: *mut ngx_conf_t, conf: &LocConf) -> Option<PathBuf> {
     }
 }
 
+/// Leaves what is served to be checked at the end of the configuration: only then it is known in which environment.
+unsafe fn note(
+    cf: *mut ngx_conf_t,
+    conf: &LocConf,
+    project: &Path,
+    functions: Vec<String>,
+) -> bool {
+    let served = Served { conf, project: project.to_path_buf(), functions };
+    // SAFETY: the caller's `cf` is live and inside `http`.
+    unsafe { conf::main_conf(cf).add_served((*cf).pool, served) }
+}
+
 const NO_PROJECT: &str = "needs a \"spacer_project\" above it";
 
 /// `spacer_gateway FILE;` relative to the project.
@@ -107,6 +119,9 @@ pub unsafe extern "C" fn set_gateway(
         let Ok((table, _)) = gateway.table(false) else { return CONF_ERROR };
         let gateway = Rc::new(gateway);
         let pool = (*cf).pool;
+        if !note(cf, conf, &project, table.functions().to_vec()) {
+            return CONF_ERROR;
+        }
         let routes = nginx::pool_box(
             pool,
             Endpoint { project: project.clone(), kind: Kind::Gateway(gateway) },
@@ -159,6 +174,9 @@ pub unsafe extern "C" fn set_function(
                 &format!("spacer_function \"{name}\": {} does not exist", file.display()),
             );
         }
+        if !note(cf, conf, &project, vec![function.clone()]) {
+            return CONF_ERROR;
+        }
         let kind = Kind::Function { name: function, target: new_targets(1) };
         conf.endpoint = nginx::pool_box((*cf).pool, Endpoint { project, kind });
         if conf.endpoint.is_null() {
@@ -202,6 +220,9 @@ unsafe fn set_endpoint(
         let Some(project) = project(cf, conf) else {
             return conf_error(cf, &format!("\"{directive}\" {NO_PROJECT}"));
         };
+        if !note(cf, conf, &project, Vec::new()) {
+            return CONF_ERROR;
+        }
         conf.endpoint = nginx::pool_box((*cf).pool, Endpoint { project, kind });
         if conf.endpoint.is_null() {
             return CONF_ERROR;

@@ -1,11 +1,17 @@
 //! A project's `config/application.yml` as part of nginx's configuration.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use application::{Application, Storage};
 use eventlog::AppendId;
+
+use crate::platform::conf::Served;
+
+/// The environment in which files are read again when they have changed, and what is wrong with them is shown to clients.
+const DEVELOPMENT: &str = "development";
 
 /// A folder that some `spacer_project` names.
 pub struct Project {
@@ -18,18 +24,17 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads the project's file, and checks that the functions of its triggers exist. The error names file and line.
+    /// Reads the project's file, and checks the functions of its triggers: they exist and, but in development, compile. The
+    /// error names file and line.
     pub fn load(folder: &Path, environment: &str) -> Result<Project, String> {
         let variable = |name: &str| std::env::var(name).ok();
         let application =
             Application::read(folder, environment, variable).map_err(|error| error.to_string())?;
+        let development = environment == DEVELOPMENT;
         for trigger in &application.triggers {
             for name in &trigger.functions {
                 let wrong = match gateway::function_name(name) {
-                    Ok(function) => {
-                        let file = gateway::function_file(folder, &function);
-                        (!file.is_file()).then(|| format!("{} does not exist", file.display()))
-                    }
+                    Ok(function) => wrong_with(folder, &function, development),
                     Err(reason) => Some(reason.to_string()),
                 };
                 if let Some(wrong) = wrong {
@@ -43,7 +48,7 @@ impl Project {
         }
         Ok(Project {
             folder: folder.to_path_buf(),
-            development: environment == "development",
+            development,
             application: Arc::new(application),
             reading: AppendId::random(),
         })
@@ -77,6 +82,17 @@ impl Project {
     }
 }
 
+fn wrong_with(folder: &Path, function: &str, development: bool) -> Option<String> {
+    let file = gateway::function_file(folder, function);
+    if !file.is_file() {
+        return Some(format!("{} does not exist", file.display()));
+    } else if development {
+        return None;
+    }
+    let found = gateway::check_functions(folder, [function]);
+    found.first().map(ToString::to_string)
+}
+
 /// The projects that the configuration names, each once.
 #[derive(Default)]
 pub struct Projects(pub Vec<Rc<Project>>);
@@ -89,5 +105,28 @@ impl Projects {
             loaded.map_err(|message| format!("{}/{message}", folder.display()))
         };
         folders.iter().map(load).collect::<Result<Vec<_>, _>>().map(Projects)
+    }
+
+    /// Checks what one of the projects serves: the environment there is one of the project's and, but in development, its
+    /// functions compile. The error names the file.
+    ///
+    /// # Safety
+    /// All of the configuration has been read.
+    pub unsafe fn check(&self, served: &Served) -> Result<(), String> {
+        let Served { conf, project: folder, functions } = served;
+        // SAFETY: the caller's promise.
+        let environment = unsafe { (**conf).environment() };
+        let placed = |error: &dyn Display| format!("{}/{error}", folder.display());
+        if let Some(project) = self.0.iter().find(|project| project.folder == *folder) {
+            let known = project.application.check_environment(&environment);
+            known.map_err(|error| placed(&error))?;
+        }
+        if environment == DEVELOPMENT {
+            return Ok(());
+        }
+        match gateway::check_functions(folder, functions.iter().map(String::as_str)).first() {
+            Some(error) => Err(placed(error)),
+            None => Ok(()),
+        }
     }
 }

@@ -104,7 +104,7 @@ pub fn position<'a>(extent: &'a PartitionOffsets, group: &str) -> Option<&'a Gro
     extent.groups.iter().find(|position| position.group == group)
 }
 
-/// Those that are named, or those that the topic triggers; each must exist, or every event would fail.
+/// Those that are named, or those that the topic triggers; each must exist and compile, or every event would fail.
 fn functions(log: &Log, topic: &Topic, options: &ReplayOptions) -> Result<Vec<String>, Error> {
     let triggers = log.application.triggers.iter().filter(|trigger| trigger.topic == *topic);
     let named = match options.functions.is_empty() {
@@ -118,11 +118,7 @@ fn functions(log: &Log, topic: &Topic, options: &ReplayOptions) -> Result<Vec<St
         )));
     }
     for name in &named {
-        let wrong = |what: &str| Error::Replay(format!("function \"{name}\": {what}"));
-        let spelled = gateway::function_name(name).map_err(wrong)?;
-        if !gateway::function_file(&log.project.dir, &spelled).is_file() {
-            return Err(wrong(&format!("app/{spelled}.lua does not exist")));
-        }
+        log.project.check_function(name)?;
     }
     Ok(named)
 }
