@@ -7,10 +7,11 @@ use std::ptr;
 use nginx_sys::*;
 
 use super::function::slow;
+use super::gateway::locations::{self, Names};
 use super::gateway::Endpoint;
 use super::module::module;
 use super::topics::project::Projects;
-use crate::nginx::{self, conf_ctx, module_conf, Request, CONF_OK};
+use crate::nginx::{self, conf_ctx, guard, module_conf, Request, CONF_ERROR, CONF_OK};
 
 /// A time that no directive has set.
 const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
@@ -24,9 +25,27 @@ pub struct MainConf {
     pub triggers: ngx_flag_t,
     /// What the projects in them are configured by, read at the end of the configuration.
     pub projects: *mut Projects,
+    /// The names of the gateways' locations, until nginx's trees have them; null when there are none.
+    pub names: *mut Vec<Names>,
 }
 
 impl MainConf {
+    /// Notes names for locations; false when there is no memory for that.
+    ///
+    /// # Safety
+    /// The pool is the configuration's.
+    pub unsafe fn add_names(&mut self, pool: *mut ngx_pool_t, names: Names) -> bool {
+        // SAFETY: what is in the pool lives as long as the configuration.
+        unsafe {
+            if self.names.is_null() {
+                self.names = nginx::pool_box(pool, Vec::new());
+            }
+            let Some(all) = self.names.as_mut() else { return false };
+            all.push(names);
+            true
+        }
+    }
+
     /// Notes a project's folder; false when there is no memory for that.
     ///
     /// # Safety
@@ -68,6 +87,21 @@ pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
             conf.triggers = NGX_CONF_UNSET as ngx_flag_t;
         }
         conf.cast()
+    }
+}
+
+/// `http` has been read, and nothing been made of its locations yet.
+pub unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, conf: *mut c_void) -> *mut c_char {
+    // SAFETY: nginx passes what `create_main_conf` made.
+    unsafe {
+        guard((*cf).log, CONF_ERROR, || {
+            let names = (*conf.cast::<MainConf>()).names.as_ref();
+            if names.is_none_or(|names| locations::are_distinct((*cf).log, names)) {
+                CONF_OK
+            } else {
+                CONF_ERROR
+            }
+        })
     }
 }
 

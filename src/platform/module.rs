@@ -8,6 +8,7 @@ use nginx_sys::*;
 use super::conf::{self, LocConf, MainConf};
 use super::function::{error_page, variables};
 use super::gateway::directives::*;
+use super::gateway::locations;
 use super::topics;
 use super::topics::project::Projects;
 use crate::nginx::command::*;
@@ -17,7 +18,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(conf::create_main_conf),
-    init_main_conf: None,
+    init_main_conf: Some(conf::init_main_conf),
     create_srv_conf: None,
     merge_srv_conf: None,
     create_loc_conf: Some(conf::create_loc_conf),
@@ -82,7 +83,13 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live configuration.
     unsafe {
         guard((*cf).log, nginx::ERROR, || {
-            if conf::main_conf(cf).folders.is_null() {
+            let conf = conf::main_conf(cf);
+            if let Some(names) = conf.names.as_mut().map(std::mem::take) {
+                if !locations::plant((*cf).pool, names) {
+                    return nginx::ERROR;
+                }
+            }
+            if conf.folders.is_null() {
                 return nginx::OK;
             }
             error_page::install();
