@@ -35,16 +35,16 @@ __DATA__
 
 === TEST 1: fifty thousand routes are found, and nothing beside them
 --- cases
-GET /items/item1 => 200 {"data":"\/items\/item1"}
-GET /items/item25000 => 200 {"data":"\/items\/item25000"}
-GET /items/item12345/ => 200 {"data":"\/items\/item12345"}
-GET /items/%69tem12345 => 200 {"data":"\/items\/item12345"}
+GET /items/item1 => 200 {"data":"/items/item1"}
+GET /items/item25000 => 200 {"data":"/items/item25000"}
+GET /items/item12345/ => 200 {"data":"/items/item12345"}
+GET /items/%69tem12345 => 200 {"data":"/items/item12345"}
 GET /items/item25001 => 404 {"error":"not found"}
 POST /items/item1 => 405 {"error":"method not allowed"}
-GET /groups/group1/a => 200 {"data":"\/groups\/group1\/:id"}
-GET /groups/group25000/a%2Fb => 200 {"data":"\/groups\/group25000\/:id"}
+GET /groups/group1/a => 200 {"data":"/groups/group1/:id"}
+GET /groups/group25000/a%2Fb => 200 {"data":"/groups/group25000/:id"}
 GET /groups/group25000 => 404 {"error":"not found"}
-GET /private/say => 200 {"data":"\/private\/:id"}
+GET /private/say => 200 {"data":"/private/:id"}
 --- no_error_log
 [error]
 
@@ -62,17 +62,17 @@ GET /private/say => 200 {"data":"\/private\/:id"}
     location /below { return 200 "below\n"; }
 --- cases
 GET /items/item5 => 200 exact by hand
-GET /items/item5/ => 200 {"data":"\/items\/item5"}
-GET /items/item51 => 200 {"data":"\/items\/item51"}
+GET /items/item5/ => 200 {"data":"/items/item5"}
+GET /items/item51 => 200 {"data":"/items/item51"}
 GET /items/item51b => 200 prefix by hand
-GET /items/item4 => 200 {"data":"\/items\/item4"}
+GET /items/item4 => 200 {"data":"/items/item4"}
 GET /items/item4/b => 200 short prefix
 GET /items/item4/a => 200 regex
 GET /groups/group7/b => 200 group by hand
 GET /groups/group7/a => 200 regex
 GET /groups/group8/ba => 200 no regex
 GET /groups/group8/b => 200 no regex
-GET /groups/group8/c => 200 {"data":"\/groups\/group8\/:id"}
+GET /groups/group8/c => 200 {"data":"/groups/group8/:id"}
 GET /groups/group8/a => 200 regex
 GET /below/b => 200 below
 GET /nowhere => 404 {"error":"not found"}
@@ -86,8 +86,8 @@ GET /banana => 200 regex
     location /private/ { return 200 "private by hand\n"; }
     spacer_gateway app/gateway.lua;
 --- cases
-GET /items/item5 => 200 {"data":"\/items\/item5"}
-GET /groups/group5/a => 200 {"data":"\/groups\/group5\/:id"}
+GET /items/item5 => 200 {"data":"/items/item5"}
+GET /groups/group5/a => 200 {"data":"/groups/group5/:id"}
 GET /private/say => 200 private by hand
 GET /nowhere => 200 root by hand
 
@@ -151,7 +151,7 @@ my $none = "{\"error\":\"not found\"}\n";
 --- response_headers eval
 [("X-Server: yes") x 4]
 --- response_body eval
-["{\"data\":\"\\/items\\/item5\"}\n", "{\"data\":\"\\/groups\\/group5\\/:id\"}\n", "{\"data\":\"\\/private\\/:id\"}\n", "stopped\n"]
+["{\"data\":\"/items/item5\"}\n", "{\"data\":\"/groups/group5/:id\"}\n", "{\"data\":\"/private/:id\"}\n", "stopped\n"]
 
 
 
@@ -173,7 +173,7 @@ my $none = "{\"error\":\"not found\"}\n";
     location = /third { proxy_pass http://unix:$TEST_NGINX_HTML_DIR/third.sock:/items/item9; }
     spacer_gateway app/gateway.lua;
 --- cases
-GET /items/item9 => 200 {"data":"\/items\/item9"}
-GET /other => 200 {"data":"\/items\/item9"}
+GET /items/item9 => 200 {"data":"/items/item9"}
+GET /other => 200 {"data":"/items/item9"}
 GET /other-group => 200 other regex
 GET /third => 200 third

@@ -6,7 +6,7 @@
 -- ctx.fatal(message).
 
 local ffi = require "ffi"
-local cjson = require "cjson"
+local json_lib = require "spacer.json"
 local base = require "spacer.base"
 local args_lib = require "spacer.args"
 local project_lib = require "spacer.project"
@@ -14,7 +14,7 @@ local topics = require "spacer.topics"
 local C, WAIT, NONE, FAIL, AGAIN = base.C, base.WAIT, base.NONE, base.FAIL, base.AGAIN
 local check, out, last_error = base.check, base.out, base.last_error
 local ffi_string = ffi.string
-local encode, decode, null = cjson.encode, cjson.decode, cjson.null
+local encode, decode, null = json_lib.encode, json_lib.decode, json_lib.null
 local xpcall, pcall, type, tostring, pairs, setmetatable, getmetatable, error, tonumber =
     xpcall, pcall, type, tostring, pairs, setmetatable, getmetatable, error, tonumber
 local find, lower, match = string.find, string.lower, string.match
