@@ -13,6 +13,9 @@ use super::module::module;
 use super::topics::project::Projects;
 use crate::nginx::{self, conf_ctx, guard, module_conf, Request, CONF_ERROR, CONF_OK};
 
+/// As many as `ngx.req.get_uri_args` and `ngx.req.get_post_args` take.
+const DEFAULT_MAX_ARGS: ngx_int_t = 100;
+
 /// A time that no directive has set.
 const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
 
@@ -73,6 +76,8 @@ pub struct LocConf {
     /// The project's folder, absolute.
     pub project: ngx_str_t,
     pub env: ngx_str_t,
+    /// How many arguments a function takes from a query, and how many from a form; 0 for any number.
+    pub max_args: ngx_int_t,
     /// The server has its `spacer_gateway`.
     pub has_gateway: bool,
     /// How long a function may run in one go before the log names it; 0 for ever.
@@ -106,11 +111,12 @@ pub unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, conf: *mut c_void) 
 }
 
 pub unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: all-zero is a valid `LocConf`, and its time is then marked as not set.
+    // SAFETY: all-zero is a valid `LocConf`, and its numbers are then marked as not set.
     unsafe {
         let conf: *mut LocConf = nginx::pool_new((*cf).pool);
         if let Some(conf) = conf.as_mut() {
             conf.slow_function = UNSET_MSEC;
+            conf.max_args = NGX_CONF_UNSET as ngx_int_t;
         }
         conf.cast()
     }
@@ -127,6 +133,11 @@ pub unsafe extern "C" fn merge_loc_conf(
     if child.slow_function == UNSET_MSEC {
         let outer = parent.slow_function;
         child.slow_function = if outer == UNSET_MSEC { slow::DEFAULT_MSEC } else { outer };
+    }
+    if child.max_args == NGX_CONF_UNSET as ngx_int_t {
+        let outer = parent.max_args;
+        child.max_args =
+            if outer == NGX_CONF_UNSET as ngx_int_t { DEFAULT_MAX_ARGS } else { outer };
     }
     if child.endpoint.is_null() {
         child.endpoint = parent.endpoint;

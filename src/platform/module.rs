@@ -25,7 +25,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-static mut COMMANDS: [ngx_command_t; 9] = [
+static mut COMMANDS: [ngx_command_t; 10] = [
     command(c"spacer_project", MAIN | SRV | TAKE1, set_project, AT_LOC, 0),
     command(
         c"spacer_env",
@@ -47,6 +47,13 @@ static mut COMMANDS: [ngx_command_t; 9] = [
         ngx_conf_set_msec_slot,
         AT_LOC,
         offset_of!(LocConf, slow_function),
+    ),
+    command(
+        c"spacer_max_args",
+        MAIN | SRV | LOC | TAKE1,
+        ngx_conf_set_num_slot,
+        AT_LOC,
+        offset_of!(LocConf, max_args),
     ),
     command(c"spacer_gateway", SRV | TAKE1, set_gateway, AT_LOC, 0),
     command(c"spacer_function", LOC | TAKE1, set_function, AT_LOC, 0),
