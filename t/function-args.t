@@ -167,3 +167,29 @@ my $form = "\n" . 'a&' x 1_400_000 . 'a';
 ["{\"data\":true}\n", "{\"error\":\"the form has more than 100 arguments\"}\n", "{\"data\":true}\n", "{\"data\":1400001}\n", "{\"data\":true}\n",
  "1400001\n", "{\"data\":true}\n", "{\"data\":1}\n", "{\"data\":true}\n"]
 --- timeout: 20
+
+
+
+=== TEST 8: ngx.decode_args takes its number of arguments exactly, be it above what is decoded at a time
+--- config
+location /decode {
+    content_by_lua_block {
+        local query = ("a=%20&"):rep(299) .. "a"
+        for _, max in ipairs { 0, 1, 127, 128, 129, 256, 257, 299, 300, 301, 128.5, 1/0 } do
+            local args, truncated = ngx.decode_args(query, max)
+            local a = args.a
+            ngx.say(max, " ", type(a) == "table" and #a or 1, " ", tostring(truncated), " ", tostring(type(a) == "table" and a[#a]))
+        end
+        ngx.say(next(ngx.decode_args("&&=1&", 0)) == nil, " ", select(2, ngx.decode_args("a&", 1)), " ", ngx.decode_args("", 1).a == nil)
+    }
+}
+--- request
+GET /decode
+--- response_body eval
+"0 300 nil true
+1 1 truncated false
+127 127 truncated  \n128 128 truncated  \n129 129 truncated  \n256 256 truncated  \n257 257 truncated  \n299 299 truncated  \n300 300 nil true
+301 300 nil true
+128.5 128 truncated  \ninf 300 nil true
+true truncated true
+"

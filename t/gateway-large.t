@@ -177,3 +177,12 @@ GET /items/item9 => 200 {"data":"/items/item9"}
 GET /other => 200 {"data":"/items/item9"}
 GET /other-group => 200 other regex
 GET /third => 200 third
+
+
+
+=== TEST 10: the last of ten thousand routes is refused with file and line
+--- user_files eval
+">>> app/gateway.lua\nreturn {\n" . CORE::join('', map "  {'GET', '/things/$_', 'say'},\n", 1 .. 9999) . "  {'GET', '/last', 'nothing'},\n}\n"
+--- must_die
+--- error_log eval
+qr{\[emerg\] .*app/gateway.lua:10001: function "nothing" not found: app/nothing.lua does not exist in .*/nginx.conf:\d+}
