@@ -59,10 +59,10 @@ __DATA__
 --- cases
 GET /hello => 200 {"data":"one"}
 GET /hello => 200 {"data":"two"}
-GET /hello => 500 {"error":"app\/hello.lua:2: unexpected symbol near ')'"}
-GET /hello => 500 {"error":"app\/hello.lua:2: unexpected symbol near ')'"}
+GET /hello => 500 {"error":"app/hello.lua:2: unexpected symbol near ')'"}
+GET /hello => 500 {"error":"app/hello.lua:2: unexpected symbol near ')'"}
 GET /greet => 200 {"data":"hello"}
-GET /hello => 500 {"error":"app\/hello.lua:1: not yet"}
+GET /hello => 500 {"error":"app/hello.lua:1: not yet"}
 GET /hello => 200 {"data":"three"}
 GET /log => 200 /function "hello": app.hello.lua:2: unexpected symbol near '\)'/
 --- edits
@@ -79,7 +79,7 @@ app/hello.lua := return function() return "three" end
 --- cases
 GET /greet => 200 {"data":"hello"}
 GET /greet => 200 {"data":"good day"}
-GET /greet => 500 {"error":"lib\/words.lua:1: '=' expected near 'words'"}
+GET /greet => 500 {"error":"lib/words.lua:1: '=' expected near 'words'"}
 GET /hello => 200 {"data":"one"}
 GET /greet => 200 {"data":"good evening"}
 GET /greet => 200 {"data":"from app"}
@@ -103,8 +103,8 @@ lib/words.lua := return { greeting = "back" }
 GET /hello => 200 {"data":"one"}
 GET /new/7 => 200 {"data":"one"}
 GET /hello => 404 {"error":"not found"}
-GET /new/7 => 500 {"error":"app\/gateway.lua:2: function \"nothing\" not found: app\/nothing.lua does not exist"}
-GET /new/7 => 500 /^\{"error":"app\\\/gateway.lua:1: '\}' expected near '\\"\\\/new\\\/:id\\"'"\}$/
+GET /new/7 => 500 {"error":"app/gateway.lua:2: function \"nothing\" not found: app/nothing.lua does not exist"}
+GET /new/7 => 500 /^\{"error":"app/gateway.lua:1: '\}' expected near '\\"/new/:id\\"'"\}$/
 GET /hello => 200 {"data":"one"}
 GET /new/7 => 404 {"error":"not found"}
 GET /log => 200 /function "gateway": app.gateway.lua:2: function "nothing" not found/
@@ -120,7 +120,7 @@ app/gateway.lua := return { {"GET", "/hello", "hello"} }
 === TEST 4: a function whose file is gone is a 404 that says so
 --- cases
 GET /hello => 200 {"data":"one"}
-GET /hello => 404 {"error":"function \"hello\" not found: app\/hello.lua does not exist"}
+GET /hello => 404 {"error":"function \"hello\" not found: app/hello.lua does not exist"}
 GET /hello => 200 {"data":"again"}
 --- edits
 rm app/hello.lua

@@ -191,9 +191,9 @@ GET /run/error-nil => 400 {"error":"unknown error"}
 GET /run/error-in-coroutine => 409 {"error":"inside"}
 GET /run/fatal => 500 {"error":"the database is away"}
 GET /run/fatal-503 => 503 {"error":"come back later"}
-GET /run/error-500 => 500 /app..run.lua:\d+: the status must be a number from 400 to 499/
-GET /run/fatal-400 => 500 /app..run.lua:\d+: the status must be a number from 500 to 599/
-GET /run/raise => 500 /^\{"error":"app\\\/run.lua:\d+: oh no"\}$/
+GET /run/error-500 => 500 /app/run.lua:\d+: the status must be a number from 400 to 499/
+GET /run/fatal-400 => 500 /app/run.lua:\d+: the status must be a number from 500 to 599/
+GET /run/raise => 500 /^\{"error":"app/run.lua:\d+: oh no"\}$/
 
 
 
@@ -201,7 +201,7 @@ GET /run/raise => 500 /^\{"error":"app\\\/run.lua:\d+: oh no"\}$/
 --- cases
 GET /run/raise-table => 500 {"error":"raised a table: {\"code\":7}"}
 GET /run/raise-nil => 500 {"error":"raised nil"}
-GET /run/raise-number => 500 /^\{"error":"app\\\/run.lua:\d+: 42"\}$/
+GET /run/raise-number => 500 /^\{"error":"app/run.lua:\d+: 42"\}$/
 GET /run/raise-function => 500 {"error":"raised a function"}
 GET /run/raise-object => 500 {"error":"an object"}
 GET /run/raise-broken-object => 500 {"error":"raised a table: {}"}
@@ -241,9 +241,9 @@ GET /log => 200 /(?s)function "run": app.run.lua:\d+: oh no\nstack traceback:\n.
 
 === TEST 7: a module that returns no function is an error that says so
 --- cases
-GET /returns-a-number => 500 {"error":"app\/returns_a_number.lua must return a function, but returned a number"}
-GET /returns-nothing => 500 {"error":"app\/returns_nothing.lua must return a function, but returned nothing"}
-GET /raises-when-loaded => 500 {"error":"app\/raises_when_loaded.lua:2: can't start"}
+GET /returns-a-number => 500 {"error":"app/returns_a_number.lua must return a function, but returned a number"}
+GET /returns-nothing => 500 {"error":"app/returns_nothing.lua must return a function, but returned nothing"}
+GET /raises-when-loaded => 500 {"error":"app/raises_when_loaded.lua:2: can't start"}
 
 
 
@@ -256,7 +256,7 @@ POST /show/7?id=8&a=1 [Content-Type: application/json] {"id":9,"a":2,"b":3} => 2
 POST /show/7?id=8&a=1 [Content-Type: application/x-www-form-urlencoded] id=9&a=2&b=3 => 200 {"data":"(a=1 b=3 id=7)"}
 GET /show/7?id=8&id=9 => 200 {"data":"(id=7)"}
 GET /show?a=1&a=2&b&c=&=x => 200 {"data":"(a=(1=1 2=2) b=true c=)"}
-GET /show?a%20b=%2F+%00x => 200 {"data":"(a b=\/ <NUL>x)"}
+GET /show?a%20b=%2F+%00x => 200 {"data":"(a b=/ <NUL>x)"}
 
 
 
@@ -345,9 +345,9 @@ spacer_gateway app/gateway.lua;
 
 === TEST 14: ctx tells of the request, the route and the trace
 --- cases
-GET /context?of=request [X-Test: here] => 200 {"data":"GET \/context here here 127.0.0.1"}
-POST /context/?of=request => 200 {"data":"POST \/context\/ - - 127.0.0.1"}
-GET /context?of=route => 200 {"data":"\/context"}
+GET /context?of=request [X-Test: here] => 200 {"data":"GET /context here here 127.0.0.1"}
+POST /context/?of=request => 200 {"data":"POST /context/ - - 127.0.0.1"}
+GET /context?of=route => 200 {"data":"/context"}
 GET /context?of=same => 200 {"data":true}
 GET /context?of=new => 200 {"data":true}
 GET /context [X-SPACER-TRACE-ID: t; X-SPACER-PARENT-SPAN-ID: p; X-SPACER-SPAN-ID: s] => 200 {"data":"t p s"}
@@ -430,7 +430,7 @@ return function(args, ctx) return ctx.request.path .. " " .. tostring(ctx.route)
 --- cases
 GET /hand?n=5 => 200 {"data":"5"}
 POST /hand {"n":6} => 200 {"data":6}
-GET /hands/a/b?n=1 => 200 {"data":"\/hands\/a\/b nil 1"}
+GET /hands/a/b?n=1 => 200 {"data":"/hands/a/b nil 1"}
 HEAD /hand => 200
 
 
@@ -455,4 +455,4 @@ GET /run/exit => 418 {"error":"status 418"}
 --- user_files
 >>> app/folder.lua/file
 --- cases
-GET /private/folder => 500 /^\{"error":"app\\\/folder.lua can't be read: .*Is a directory"\}$/
+GET /private/folder => 500 /^\{"error":"app/folder.lua can't be read: .*Is a directory"\}$/

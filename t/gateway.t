@@ -57,17 +57,17 @@ __DATA__
 
 === TEST 1: a static route beats a parameter, and a parameter beats a wildcard
 --- cases
-GET / => 200 {"data":"GET \/ -"}
-GET /users => 200 {"data":"GET \/users -"}
-GET /users/me => 200 {"data":"GET \/users\/me -"}
-GET /users/7 => 200 {"data":"GET \/users\/:id 7"}
-GET /users/7/posts/8 => 200 {"data":"GET \/users\/:id\/posts\/:post 7 8"}
-GET /users/me/posts/8 => 200 {"data":"GET \/users\/:id\/posts\/:post me 8"}
-GET /files/readme => 200 {"data":"GET \/files\/readme -"}
+GET / => 200 {"data":"GET / -"}
+GET /users => 200 {"data":"GET /users -"}
+GET /users/me => 200 {"data":"GET /users/me -"}
+GET /users/7 => 200 {"data":"GET /users/:id 7"}
+GET /users/7/posts/8 => 200 {"data":"GET /users/:id/posts/:post 7 8"}
+GET /users/me/posts/8 => 200 {"data":"GET /users/:id/posts/:post me 8"}
+GET /files/readme => 200 {"data":"GET /files/readme -"}
 GET /files/readme/raw => 200 {"data":"raw readme"}
-GET /files/a => 200 {"data":"GET \/files\/*rest a"}
-GET /files/a/b/c.txt => 200 {"data":"GET \/files\/*rest a\/b\/c.txt"}
-GET /files/a/raw/b => 200 {"data":"GET \/files\/*rest a\/raw\/b"}
+GET /files/a => 200 {"data":"GET /files/*rest a"}
+GET /files/a/b/c.txt => 200 {"data":"GET /files/*rest a/b/c.txt"}
+GET /files/a/raw/b => 200 {"data":"GET /files/*rest a/raw/b"}
 --- no_error_log
 [error]
 
@@ -75,17 +75,17 @@ GET /files/a/raw/b => 200 {"data":"GET \/files\/*rest a\/raw\/b"}
 
 === TEST 2: every method reaches its own function, ANY takes all, HEAD is served by GET
 --- cases
-POST /users => 200 {"data":"POST \/users -"}
-PUT /users/1 => 200 {"data":"PUT \/users\/:id 1"}
-PATCH /users/1 => 200 {"data":"PATCH \/users\/:id 1"}
-DELETE /users/1 => 200 {"data":"DELETE \/users\/:id 1"}
+POST /users => 200 {"data":"POST /users -"}
+PUT /users/1 => 200 {"data":"PUT /users/:id 1"}
+PATCH /users/1 => 200 {"data":"PATCH /users/:id 1"}
+DELETE /users/1 => 200 {"data":"DELETE /users/:id 1"}
 HEAD /users/1 => 200
 HEAD /head => 200
-OPTIONS /options => 200 {"data":"OPTIONS \/options -"}
-GET /any => 200 {"data":"GET \/any -"}
-DELETE /any => 200 {"data":"DELETE \/any -"}
-OPTIONS /any => 200 {"data":"OPTIONS \/any -"}
-PROPFIND /any => 200 {"data":"PROPFIND \/any -"}
+OPTIONS /options => 200 {"data":"OPTIONS /options -"}
+GET /any => 200 {"data":"GET /any -"}
+DELETE /any => 200 {"data":"DELETE /any -"}
+OPTIONS /any => 200 {"data":"OPTIONS /any -"}
+PROPFIND /any => 200 {"data":"PROPFIND /any -"}
 
 
 
@@ -105,20 +105,20 @@ PROPFIND /any => 200 {"data":"PROPFIND \/any -"}
 
 === TEST 4: parameters are percent-decoded one by one, and slashes at the end don't count
 --- cases
-GET /users/ => 200 {"data":"GET \/users -"}
-GET /users/me/ => 200 {"data":"GET \/users\/me -"}
-GET /users/7/ => 200 {"data":"GET \/users\/:id 7"}
-GET //users//7// => 200 {"data":"GET \/users\/:id 7"}
-GET /users/a%20b+c => 200 {"data":"GET \/users\/:id a b+c"}
-GET /users/a%2Fb => 200 {"data":"GET \/users\/:id a\/b"}
-GET /users/a%2fb/posts/%3F => 200 {"data":"GET \/users\/:id\/posts\/:post a\/b ?"}
-GET /users/%6De => 200 {"data":"GET \/users\/me -"}
-GET /users/%ff => 200 {"data":"GET \/users\/:id \xff"}
-GET /files/a%2Fb/c => 200 {"data":"GET \/files\/*rest a\/b\/c"}
-GET /caf%C3%A9 => 200 {"data":"GET \/caf\xc3\xa9 -"}
-GET /users/7?x=/y => 200 {"data":"GET \/users\/:id 7"}
-GET /users/../users/7 => 200 {"data":"GET \/users\/:id 7"}
-GET /users/x%2f..%2f..%2fany => 200 {"data":"GET \/any -"}
+GET /users/ => 200 {"data":"GET /users -"}
+GET /users/me/ => 200 {"data":"GET /users/me -"}
+GET /users/7/ => 200 {"data":"GET /users/:id 7"}
+GET //users//7// => 200 {"data":"GET /users/:id 7"}
+GET /users/a%20b+c => 200 {"data":"GET /users/:id a b+c"}
+GET /users/a%2Fb => 200 {"data":"GET /users/:id a/b"}
+GET /users/a%2fb/posts/%3F => 200 {"data":"GET /users/:id/posts/:post a/b ?"}
+GET /users/%6De => 200 {"data":"GET /users/me -"}
+GET /users/%ff => 200 {"data":"GET /users/:id \xff"}
+GET /files/a%2Fb/c => 200 {"data":"GET /files/*rest a/b/c"}
+GET /caf%C3%A9 => 200 {"data":"GET /caf\xc3\xa9 -"}
+GET /users/7?x=/y => 200 {"data":"GET /users/:id 7"}
+GET /users/../users/7 => 200 {"data":"GET /users/:id 7"}
+GET /users/x%2f..%2f..%2fany => 200 {"data":"GET /any -"}
 GET /users/%00 => 400 /400 Bad Request/
 GET /users/..%2f..%2fany => 400 /400 Bad Request/
 GET /../any => 400 /400 Bad Request/
@@ -136,7 +136,7 @@ GET /../any => 400 /400 Bad Request/
 --- response_headers eval
 ["X-Server: yes", "X-Server: yes", "X-Server: yes"]
 --- response_body eval
-["by hand\n", "prefix by hand\n", "{\"data\":\"GET \\/any -\"}\n"]
+["by hand\n", "prefix by hand\n", "{\"data\":\"GET /any -\"}\n"]
 --- error_code eval
 [200, 200, 200]
 
@@ -155,9 +155,9 @@ GET /private/controllers/files/raw?name=x [X-Real-IP: ::1] => 200 {"data":"raw x
 GET /private/controllers/files/raw?name=x [X-Real-IP: ::ffff:127.0.0.1] => 200 {"data":"raw x"}
 GET /private/controllers/files/raw?name=x [X-Real-IP: 192.0.2.1] => 403 {"error":"forbidden"}
 GET /private/nothing [X-Real-IP: 2001:db8::1] => 403 {"error":"forbidden"}
-GET /private/nothing => 404 /"function \\"nothing\\" not found: app..nothing.lua does not exist"/
+GET /private/nothing => 404 /"function \\"nothing\\" not found: app/nothing.lua does not exist"/
 GET /private/ => 404 {"error":"not found"}
-GET /private/../any => 200 {"data":"GET \/any -"}
+GET /private/../any => 200 {"data":"GET /any -"}
 GET /private/..%2f..%2fetc => 400 /400 Bad Request/
 GET /private/x..%2fsay => 404 {"error":"not found"}
 GET /private/say.lua => 404 {"error":"not found"}
@@ -385,11 +385,11 @@ spacer_function "../say": the name contains ".."
     rewrite ^/old/(.*) /users/$1 last;
     spacer_gateway app/gateway.lua;
 --- cases
-GET /capture => 200 200 application/json {"data":"GET \/users\/:id\/posts\/:post a b 1"}\n\n200 {"data":"hello"}\n\n404 {"error":"not found"}\n
-GET /old/a%2520b => 200 {"data":"GET \/users\/:id a%20b"}
-GET /jump/exec => 200 {"data":"GET \/users\/:id 5"}
+GET /capture => 200 200 application/json {"data":"GET /users/:id/posts/:post a b 1"}\n\n200 {"data":"hello"}\n\n404 {"error":"not found"}\n
+GET /old/a%2520b => 200 {"data":"GET /users/:id a%20b"}
+GET /jump/exec => 200 {"data":"GET /users/:id 5"}
 GET /jump/redirect => 302 /302 Found/
-GET /jump/capture => 200 {"data":"200 {\"data\":\"GET \\\/users\\\/:id 6\"}\x5cn"}
+GET /jump/capture => 200 {"data":"200 {\"data\":\"GET /users/:id 6\"}\x5cn"}
 --- no_error_log
 [error]
 
@@ -401,7 +401,7 @@ GET /jump/capture => 200 {"data":"200 {\"data\":\"GET \\\/users\\\/:id 6\"}\x5cn
     lua_code_cache off;
     spacer_gateway app/gateway.lua;
 --- cases
-GET /users/7 => 200 {"data":"GET \/users\/:id 7"}
-GET /jump/capture => 200 {"data":"200 {\"data\":\"GET \\\/users\\\/:id 6\"}\x5cn"}
+GET /users/7 => 200 {"data":"GET /users/:id 7"}
+GET /jump/capture => 200 {"data":"200 {\"data\":\"GET /users/:id 6\"}\x5cn"}
 POST /echo {"text":"hello"} => 200 {"data":"hello"}
-GET /users/8 => 200 {"data":"GET \/users\/:id 8"}
+GET /users/8 => 200 {"data":"GET /users/:id 8"}

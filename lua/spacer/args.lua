@@ -7,48 +7,55 @@ local C, check, bad_argument, out, out_string =
 local ffi_string, ffi_new = ffi.string, ffi.new
 local type, tostring, tonumber, pairs, error, select = type, tostring, tonumber, pairs, error, select
 local concat = table.concat
-local floor = math.floor
+local floor, huge = math.floor, math.huge
 
 local _M = {}
 
-local pairs_max = 128
-local buffer = ffi_new("spacer_pair[?]", pairs_max)
+-- A query is decoded by so many parts at a time: what a long one needs isn't kept.
+local CHUNK = 128
+local buffer = ffi_new("spacer_pair[?]", CHUNK)
+local next_part = ffi_new("size_t[1]")
 
---- Decodes a query of `len` bytes at `data` into a table. A key without `=` is true, a repeated one an array.
+--- Decodes a query of `len` bytes at `data` into a table: its first `max` parts, or all for 0. A key without `=` is
+-- true, a repeated one an array. Returns the table, and "truncated" when there are more parts.
 local function decode(data, len, max, t)
     if len == 0 then
         return t
     end
-    local room = max > 0 and max or tonumber(C.spacer_count_args(data, len))
-    if room > pairs_max then
-        buffer, pairs_max = ffi_new("spacer_pair[?]", room), room
-    end
-    local n = C.spacer_decode_args(data, len, buffer, room)
-    local truncated
+    local left = max > 0 and max or huge
+    local from = 0
+    local n
+    repeat
+        local room = left < CHUNK and left or CHUNK
+        n = C.spacer_decode_args(data, len, from, next_part, buffer, room)
+        -- Filling the table may run code of its owner's, and this again.
+        from = tonumber(next_part[0])
+        left = left - room
+        for i = 0, (n < 0 and -1 - n or n) - 1 do
+            local pair = buffer[i]
+            local key = ffi_string(pair.key.data, pair.key.len)
+            local value
+            if pair.value.data == nil then
+                value = true
+            else
+                value = ffi_string(pair.value.data, pair.value.len)
+            end
+            local old = t[key]
+            if old == nil then
+                t[key] = value
+            elseif type(old) == "table" then
+                old[#old + 1] = value
+            else
+                t[key] = { old, value }
+            end
+        end
+    until n >= 0 or left < 1
     if n < 0 then
-        n, truncated = -1 - n, "truncated"
         local text = "lua hit query args limit " .. max
         C.spacer_debug(text, #text)
+        return t, "truncated"
     end
-    for i = 0, n - 1 do
-        local pair = buffer[i]
-        local key = ffi_string(pair.key.data, pair.key.len)
-        local value
-        if pair.value.data == nil then
-            value = true
-        else
-            value = ffi_string(pair.value.data, pair.value.len)
-        end
-        local old = t[key]
-        if old == nil then
-            t[key] = value
-        elseif type(old) == "table" then
-            old[#old + 1] = value
-        else
-            t[key] = { old, value }
-        end
-    end
-    return t, truncated
+    return t
 end
 _M.decode = decode
 

@@ -2,14 +2,14 @@
 -- (`spacer_trigger`).
 
 local ffi = require "ffi"
-local cjson = require "cjson"
+local json_lib = require "spacer.json"
 local base = require "spacer.base"
 local functions = require "spacer.function"
 local project_lib = require "spacer.project"
 local topics = require "spacer.topics"
 local C, WAIT, NONE, FAIL, AGAIN = base.C, base.WAIT, base.NONE, base.FAIL, base.AGAIN
 local check, out, out_string, last_error, yield = base.check, base.out, base.out_string, base.last_error, base.yield
-local decode, encode = cjson.decode, cjson.encode
+local decode, encode = json_lib.decode, json_lib.encode
 local respond, respond_error, endpoints = functions.respond, functions.respond_error, functions.endpoints
 local pcall, type, tonumber = pcall, type, tonumber
 
@@ -99,5 +99,5 @@ endpoints[TRIGGER] = function(route)
         return respond_error(500, value)
     end
     local encodable = pcall(encode, value)
-    return respond(encodable and value or cjson.null)
+    return respond(encodable and value or json_lib.null)
 end

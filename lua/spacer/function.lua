@@ -6,7 +6,7 @@
 -- when it raises or calls ctx.fatal(message).
 
 local ffi = require "ffi"
-local cjson = require "cjson"
+local json_lib = require "spacer.json"
 local base = require "spacer.base"
 local args_lib = require "spacer.args"
 local project_lib = require "spacer.project"
@@ -14,7 +14,7 @@ local topics = require "spacer.topics"
 local C, WAIT, NONE, FAIL, AGAIN = base.C, base.WAIT, base.NONE, base.FAIL, base.AGAIN
 local check, out, last_error = base.check, base.out, base.last_error
 local ffi_string = ffi.string
-local encode, decode, null = cjson.encode, cjson.decode, cjson.null
+local encode, decode, null = json_lib.encode, json_lib.decode, json_lib.null
 local xpcall, pcall, type, tostring, pairs, setmetatable, getmetatable, error, tonumber =
     xpcall, pcall, type, tostring, pairs, setmetatable, getmetatable, error, tonumber
 local find, lower, match = string.find, string.lower, string.match
@@ -177,8 +177,14 @@ local function on_error(value)
     return setmetatable({ message = describe(value), trace = traceback("", 2) }, Failure)
 end
 
---- Adds the request's body to `args`, or puts it into ctx.body. Returns a message when it is not what it says it is.
-local function read_body(args, ctx)
+-- A function that got some of its arguments only would do something else than was asked for.
+local function too_many(what, max_args)
+    return "the " .. what .. " has more than " .. max_args .. " arguments"
+end
+
+--- Adds the request's body to `args`, or puts it into ctx.body. Returns a message when it is not what it says it is, or
+-- is a form with more than `max_args` fields.
+local function read_body(args, ctx, max_args)
     if check(C.spacer_req_read_body()) == AGAIN then
         yield(WAIT)
     end
@@ -212,7 +218,10 @@ local function read_body(args, ctx)
         end
     end
     if is_form then
-        local form = decode_args(body, #body, 0, {})
+        local form, truncated = decode_args(body, #body, max_args, {})
+        if truncated then
+            return too_many("form", max_args)
+        end
         for key, item in pairs(form) do
             if args[key] == nil then
                 args[key] = item
@@ -350,16 +359,19 @@ local function dispatch()
 
     -- Where names collide, route beats query beats body.
     local args, ctx = {}, setmetatable({ route = target.pattern }, ctx_mt)
-    local query = route.query
+    local query, max_args = route.query, route.max_args
     if query.len > 0 then
-        decode_args(query.data, query.len, 0, args)
+        local _, truncated = decode_args(query.data, query.len, max_args, args)
+        if truncated then
+            return respond_error(400, too_many("query", max_args))
+        end
     end
     local params = target.params
     for i = 1, #params do
         args[params[i]] = string_of(route.params[i - 1].value)
     end
     if route.has_body then
-        local message = read_body(args, ctx)
+        local message = read_body(args, ctx, max_args)
         if message then
             return respond_error(400, message)
         end

@@ -1,11 +1,11 @@
 --- topics: the project's durable event log.
 
 local ffi = require "ffi"
-local cjson = require "cjson"
+local json_lib = require "spacer.json"
 local base = require "spacer.base"
 local C, WAIT, NONE, FAIL, AGAIN, RAISE = base.C, base.WAIT, base.NONE, base.FAIL, base.AGAIN, base.RAISE
 local out, out_string, last_error, yield = base.out, base.out_string, base.last_error, base.yield
-local encode, decode = cjson.encode, cjson.decode
+local encode, decode = json_lib.encode, json_lib.decode
 local type, pairs, error, pcall, tonumber = type, pairs, error, pcall, tonumber
 local floor = math.floor
 

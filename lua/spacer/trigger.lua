@@ -1,11 +1,11 @@
 --- Runs the functions of an event, one after the other, in the coroutine that was started for it. The first that fails
 -- ends that; the event then comes again, for all of them.
 
-local cjson = require "cjson"
+local json_lib = require "spacer.json"
 local project_lib = require "spacer.project"
 local functions = require "spacer.function"
 local topics = require "spacer.topics"
-local decode, pcall = cjson.decode, pcall
+local decode, pcall = json_lib.decode, pcall
 local call, describe = functions.call, functions.describe
 
 -- The function of that name, or nil and why it can't be called.

@@ -168,59 +168,69 @@ pub struct spacer_pair {
     pub value: spacer_str,
 }
 
-/// Splits a query into decoded pairs. Its first `max` parts are looked at; those with an empty key are left out.
-/// Returns the number of pairs, or -1 - number when there were more parts.
+/// Splits a query, from the part that begins at `from` on, into decoded pairs. `max` parts at most are looked at; those
+/// with an empty key are left out. Returns the number of pairs, or -1 - number when there are more parts, of which the
+/// next begins at `next`.
 #[no_mangle]
 pub extern "C" fn spacer_decode_args(
     data: *const u8,
     len: usize,
+    from: usize,
+    next: &mut usize,
     pairs: *mut spacer_pair,
     max: usize,
 ) -> c_int {
-    // SAFETY: Lua's string and its array of `max` elements. Decoding never lengthens, so the scratch buffer is large
-    // enough from the start and nothing in it moves.
+    // SAFETY: Lua's string and its array of `max` elements. The pairs point into the scratch buffer once it is full.
     unsafe {
-        let query = arg(data, len);
         let text = scratch();
-        text.reserve(query.len() + 1);
-        let mut n = 0;
-        for (i, part) in query.split(|&byte| byte == b'&').enumerate() {
-            if i == max {
-                return -1 - n as c_int;
+        let pairs = std::slice::from_raw_parts_mut(pairs, max);
+        let (n, more) = decode_args(arg(data, len).get(from..), text, pairs);
+        *next = more.map_or(len, |more| from + more);
+        let mut at = text.as_ptr();
+        for part in pairs[..n].iter_mut().flat_map(|pair| [&mut pair.key, &mut pair.value]) {
+            if !part.data.is_null() {
+                part.data = at;
+                at = at.add(part.len);
             }
-            let (key, value) = match part.iter().position(|&byte| byte == b'=') {
-                Some(at) => (&part[..at], Some(&part[at + 1..])),
-                None => (part, None),
-            };
-            let from = text.len();
-            unescape_into(text, key, true);
-            let key_len = text.len() - from;
-            if key_len == 0 {
-                continue;
-            }
-            let pair = &mut *pairs.add(n);
-            pair.key.data = text.as_ptr().add(from);
-            pair.key.len = key_len;
-            let from = text.len();
-            match value {
-                Some(value) => {
-                    unescape_into(text, value, true);
-                    pair.value.data = text.as_ptr().add(from);
-                    pair.value.len = text.len() - from;
-                }
-                None => pair.value = spacer_str { data: std::ptr::null(), len: 0 },
-            }
-            n += 1;
         }
-        n as c_int
+        match more {
+            Some(_) => -1 - n as c_int,
+            None => n as c_int,
+        }
     }
 }
 
-/// How many pairs a query can have at most.
-#[no_mangle]
-pub extern "C" fn spacer_count_args(data: *const u8, len: usize) -> usize {
-    // SAFETY: Lua's string.
-    unsafe { arg(data, len) }.iter().filter(|&&byte| byte == b'&').count() + 1
+/// Appends the keys and values of the first parts of a query to `text`, and puts their lengths into `pairs`, with a null
+/// pointer for a value that isn't there. Gives the number of pairs, and where the part that follows the last begins.
+fn decode_args(
+    query: Option<&[u8]>,
+    text: &mut Vec<u8>,
+    pairs: &mut [spacer_pair],
+) -> (usize, Option<usize>) {
+    let (mut n, mut at) = (0, 0);
+    let Some(query) = query else { return (0, None) };
+    for part in query.split(|&byte| byte == b'&').take(pairs.len()) {
+        at += part.len() + 1;
+        let (key, value) = match part.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&part[..at], Some(&part[at + 1..])),
+            None => (part, None),
+        };
+        let start = text.len();
+        unescape_into(text, key, true);
+        if text.len() == start {
+            continue;
+        }
+        let there = std::ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
+        pairs[n].key = spacer_str { data: there, len: text.len() - start };
+        let start = text.len();
+        let data = value.map_or(std::ptr::null(), |value| {
+            unescape_into(text, value, true);
+            there
+        });
+        pairs[n].value = spacer_str { data, len: text.len() - start };
+        n += 1;
+    }
+    (n, (at <= query.len()).then_some(at))
 }
 
 #[no_mangle]

@@ -31,6 +31,7 @@ pub unsafe fn preload(l: *mut lua_State, more: &[CModule]) {
         let own = [
             (c"spacer.declarations", declarations as lua::lua_CFunction),
             (c"spacer.yield", push_yield),
+            (c"spacer.json", luajson::luaopen_exact),
             (c"cjson", luajson::luaopen_cjson),
             (c"cjson.safe", luajson::luaopen_cjson_safe),
         ];

@@ -7,10 +7,14 @@ use std::ptr;
 use nginx_sys::*;
 
 use super::function::slow;
+use super::gateway::locations::{self, Names};
 use super::gateway::Endpoint;
 use super::module::module;
 use super::topics::project::Projects;
-use crate::nginx::{self, conf_ctx, module_conf, Request, CONF_OK};
+use crate::nginx::{self, conf_ctx, guard, module_conf, Request, CONF_ERROR, CONF_OK};
+
+/// As many as `ngx.req.get_uri_args` and `ngx.req.get_post_args` take.
+const DEFAULT_MAX_ARGS: ngx_int_t = 100;
 
 /// A time that no directive has set.
 const UNSET_MSEC: ngx_msec_t = ngx_msec_t::MAX;
@@ -26,6 +30,8 @@ pub struct MainConf {
     pub triggers: ngx_flag_t,
     /// What the projects in them are configured by, read at the end of the configuration.
     pub projects: *mut Projects,
+    /// The names of the gateways' locations, until nginx's trees have them; null when there are none.
+    pub names: *mut Vec<Names>,
 }
 
 /// What a directive has made a server or a location serve.
@@ -50,6 +56,22 @@ impl MainConf {
             }
             let Some(list) = self.served.as_mut() else { return false };
             list.push(served);
+            true
+        }
+    }
+
+    /// Notes names for locations; false when there is no memory for that.
+    ///
+    /// # Safety
+    /// The pool is the configuration's.
+    pub unsafe fn add_names(&mut self, pool: *mut ngx_pool_t, names: Names) -> bool {
+        // SAFETY: what is in the pool lives as long as the configuration.
+        unsafe {
+            if self.names.is_null() {
+                self.names = nginx::pool_box(pool, Vec::new());
+            }
+            let Some(all) = self.names.as_mut() else { return false };
+            all.push(names);
             true
         }
     }
@@ -82,6 +104,8 @@ pub struct LocConf {
     pub project: ngx_str_t,
     /// Empty for [`DEFAULT_ENVIRONMENT`].
     pub env: ngx_str_t,
+    /// How many arguments a function takes from a query, and how many from a form; 0 for any number.
+    pub max_args: ngx_int_t,
     /// The server has its `spacer_gateway`.
     pub has_gateway: bool,
     /// How long a function may run in one go before the log names it; 0 for ever.
@@ -112,12 +136,28 @@ pub unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
     }
 }
 
+/// `http` has been read, and nothing been made of its locations yet.
+pub unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, conf: *mut c_void) -> *mut c_char {
+    // SAFETY: nginx passes what `create_main_conf` made.
+    unsafe {
+        guard((*cf).log, CONF_ERROR, || {
+            let names = (*conf.cast::<MainConf>()).names.as_ref();
+            if names.is_none_or(|names| locations::are_distinct((*cf).log, names)) {
+                CONF_OK
+            } else {
+                CONF_ERROR
+            }
+        })
+    }
+}
+
 pub unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
-    // SAFETY: all-zero is a valid `LocConf`, and its time is then marked as not set.
+    // SAFETY: all-zero is a valid `LocConf`, and its numbers are then marked as not set.
     unsafe {
         let conf: *mut LocConf = nginx::pool_new((*cf).pool);
         if let Some(conf) = conf.as_mut() {
             conf.slow_function = UNSET_MSEC;
+            conf.max_args = NGX_CONF_UNSET as ngx_int_t;
         }
         conf.cast()
     }
@@ -134,6 +174,11 @@ pub unsafe extern "C" fn merge_loc_conf(
     if child.slow_function == UNSET_MSEC {
         let outer = parent.slow_function;
         child.slow_function = if outer == UNSET_MSEC { slow::DEFAULT_MSEC } else { outer };
+    }
+    if child.max_args == NGX_CONF_UNSET as ngx_int_t {
+        let outer = parent.max_args;
+        child.max_args =
+            if outer == NGX_CONF_UNSET as ngx_int_t { DEFAULT_MAX_ARGS } else { outer };
     }
     if child.endpoint.is_null() {
         child.endpoint = parent.endpoint;

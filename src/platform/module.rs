@@ -8,6 +8,7 @@ use nginx_sys::*;
 use super::conf::{self, LocConf, MainConf};
 use super::function::{error_page, variables};
 use super::gateway::directives::*;
+use super::gateway::locations;
 use super::topics;
 use super::topics::project::Projects;
 use crate::nginx::command::*;
@@ -17,14 +18,14 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
     postconfiguration: Some(postconfiguration),
     create_main_conf: Some(conf::create_main_conf),
-    init_main_conf: None,
+    init_main_conf: Some(conf::init_main_conf),
     create_srv_conf: None,
     merge_srv_conf: None,
     create_loc_conf: Some(conf::create_loc_conf),
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-static mut COMMANDS: [ngx_command_t; 9] = [
+static mut COMMANDS: [ngx_command_t; 10] = [
     command(c"spacer_project", MAIN | SRV | TAKE1, set_project, AT_LOC, 0),
     command(
         c"spacer_env",
@@ -46,6 +47,13 @@ static mut COMMANDS: [ngx_command_t; 9] = [
         ngx_conf_set_msec_slot,
         AT_LOC,
         offset_of!(LocConf, slow_function),
+    ),
+    command(
+        c"spacer_max_args",
+        MAIN | SRV | LOC | TAKE1,
+        ngx_conf_set_num_slot,
+        AT_LOC,
+        offset_of!(LocConf, max_args),
     ),
     command(c"spacer_gateway", SRV | TAKE1, set_gateway, AT_LOC, 0),
     command(c"spacer_function", LOC | TAKE1, set_function, AT_LOC, 0),
@@ -82,7 +90,13 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live configuration.
     unsafe {
         guard((*cf).log, nginx::ERROR, || {
-            if conf::main_conf(cf).folders.is_null() {
+            let conf = conf::main_conf(cf);
+            if let Some(names) = conf.names.as_mut().map(std::mem::take) {
+                if !locations::plant((*cf).pool, names) {
+                    return nginx::ERROR;
+                }
+            }
+            if conf.folders.is_null() {
                 return nginx::OK;
             }
             error_page::install();

@@ -11,7 +11,7 @@ use crate::function::{function_file, function_name};
 use crate::method::Verb;
 use crate::pattern::Pattern;
 use crate::source::entry_lines;
-use crate::table::{Clash, Table};
+use crate::table::{Builder, Clash, Table};
 use crate::Error;
 
 /// A gateway file that computes its routes needs milliseconds; this one is in a loop.
@@ -39,17 +39,17 @@ pub fn load(gateway_file: &Path, project: &Path) -> Result<Table, Error> {
         .into_function()
         .and_then(|main| main.call(()))
         .map_err(|error| lua_error(&error, &file, project))?;
-    let entries = entries(result).map_err(fail)?;
+    let (entries, count) = entries(result).map_err(fail)?;
 
-    let lines =
-        entry_lines(&String::from_utf8_lossy(&source)).filter(|lines| lines.len() == entries.len());
+    let lines = entry_lines(&String::from_utf8_lossy(&source)).filter(|lines| lines.len() == count);
     let line = |i: usize| lines.as_ref().map(|lines| lines[i]);
     let place = |i: usize| match line(i) {
         Some(line) => format!("line {line}"),
         None => format!("route #{}", i + 1),
     };
-    let mut table = Table::new();
-    for (i, entry) in entries.iter().enumerate() {
+    let mut table = Builder::new();
+    // Each entry is read and let go: a state has room for a few thousand values that are held at a time.
+    for i in 0..count {
         let fail = |message: String| Error {
             file: file.clone(),
             line: line(i),
@@ -58,7 +58,8 @@ pub fn load(gateway_file: &Path, project: &Path) -> Result<Table, Error> {
                 None => format!("route #{}: {message}", i + 1),
             },
         };
-        let (verb, pattern, function) = route(entry, project).map_err(fail)?;
+        let entry = entry(&entries, i).map_err(fail)?;
+        let (verb, pattern, function) = route(&entry, &table, project).map_err(fail)?;
         table.add(verb, &pattern, function, line(i)).map_err(|clash| {
             let path = pattern.path();
             fail(match clash {
@@ -71,13 +72,13 @@ pub fn load(gateway_file: &Path, project: &Path) -> Result<Table, Error> {
                 Clash::Pattern(earlier) => format!(
                     "conflicting patterns: {path} matches the same requests as {} at {}: \
                      use the same parameter names in both",
-                    table_path(&entries[earlier]),
+                    written_path(&entries, earlier),
                     place(earlier)
                 ),
             })
         })?;
     }
-    Ok(table)
+    Ok(table.finish())
 }
 
 /// A Lua state that can `require` the project's modules, and in which an endless loop ends.
@@ -110,8 +111,8 @@ fn fresh_state(project: &Path) -> mlua::Result<Lua> {
     Ok(lua)
 }
 
-/// The elements of the returned table, holes included.
-fn entries(result: Value) -> Result<Vec<Value>, String> {
+/// The returned table, and how many elements it has, holes included.
+fn entries(result: Value) -> Result<(mlua::Table, usize), String> {
     let Value::Table(table) = result else {
         return Err(format!(
             "the file returns {}, not an array of {{METHOD, PATH, FUNCTION}}",
@@ -135,10 +136,18 @@ fn entries(result: Value) -> Result<Vec<Value>, String> {
     }
     // A table with a huge key would otherwise be walked hole by hole.
     let end = if last > 2 * count + 16 { count + 1 } else { last };
-    (1..=end).map(|i| table.raw_get(i).map_err(|error| error.to_string())).collect()
+    Ok((table, end as usize))
 }
 
-fn route(entry: &Value, project: &Path) -> Result<(Verb, Pattern, String), String> {
+fn entry(entries: &mlua::Table, i: usize) -> Result<Value, String> {
+    entries.raw_get(i + 1).map_err(|error| error.to_string())
+}
+
+fn route(
+    entry: &Value,
+    table: &Builder,
+    project: &Path,
+) -> Result<(Verb, Pattern, String), String> {
     let Value::Table(fields) = entry else {
         return Err(format!("{{METHOD, PATH, FUNCTION}} expected, got {}", described(entry)));
     };
@@ -158,7 +167,7 @@ fn route(entry: &Value, project: &Path) -> Result<(Verb, Pattern, String), Strin
         .map_err(|message| format!("bad path \"{}\": {message}", path.escape_debug()))?;
     let name = function_name(&function)
         .map_err(|message| format!("bad function \"{}\": {message}", function.escape_debug()))?;
-    if !function_file(project, &name).is_file() {
+    if !table.has_function(&name) && !function_file(project, &name).is_file() {
         return Err(format!("function \"{function}\" not found: app/{name}.lua does not exist"));
     }
     Ok((verb, pattern, name))
@@ -175,9 +184,11 @@ fn field(fields: &mlua::Table, i: usize, name: &str) -> Result<String, String> {
     }
 }
 
-fn table_path(entry: &Value) -> String {
-    let path = entry.as_table().and_then(|fields| field(fields, 2, "PATH").ok());
-    path.unwrap_or_default()
+/// The path of an earlier entry, as the file writes it.
+fn written_path(entries: &mlua::Table, i: usize) -> String {
+    let entry = entry(entries, i).ok();
+    let fields = entry.as_ref().and_then(Value::as_table);
+    fields.and_then(|fields| field(fields, 2, "PATH").ok()).unwrap_or_default()
 }
 
 fn described(value: &Value) -> String {

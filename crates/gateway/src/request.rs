@@ -5,6 +5,7 @@
 //! normalized first, as nginx does to find the location, so that no parameter smuggles a `..` past the routes.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use crate::router::{Router, Values};
@@ -90,16 +91,15 @@ pub fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// Whether percent-encoded text stands for a literal.
-pub fn eq_decoded(text: &[u8], literal: &[u8]) -> bool {
+/// How what percent-encoded text stands for compares with a literal. It isn't decoded first, which would need memory.
+pub fn cmp_decoded(text: &[u8], literal: &[u8]) -> Ordering {
     let mut rest = text;
-    for &expected in literal {
-        match next_decoded(rest) {
-            Some((c, tail)) if c == expected => rest = tail,
-            _ => return false,
-        }
-    }
-    rest.is_empty()
+    let decoded = std::iter::from_fn(|| {
+        let (c, tail) = next_decoded(rest)?;
+        rest = tail;
+        Some(c)
+    });
+    decoded.cmp(literal.iter().copied())
 }
 
 fn next_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
@@ -152,10 +152,11 @@ mod tests {
 
     #[test]
     fn encoded_text_is_compared_without_decoding_it_first() {
-        assert!(eq_decoded(b"%75sers", b"users"));
-        assert!(!eq_decoded(b"%75sers", b"user"));
-        assert!(!eq_decoded(b"%75ser", b"users"));
-        assert!(eq_decoded(b"50%", b"50%"));
+        assert_eq!(cmp_decoded(b"%75sers", b"users"), Ordering::Equal);
+        assert_eq!(cmp_decoded(b"%75sers", b"user"), Ordering::Greater);
+        assert_eq!(cmp_decoded(b"%75ser", b"users"), Ordering::Less);
+        assert_eq!(cmp_decoded(b"%C3", b"a"), Ordering::Greater);
+        assert_eq!(cmp_decoded(b"50%", b"50%"), Ordering::Equal);
     }
 
     #[test]

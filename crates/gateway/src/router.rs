@@ -5,10 +5,12 @@
 //! before a parameter and a parameter before a rest, and a branch that leads nowhere is left again, so the search
 //! visits a node of the tree at most once.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::pattern::{Pattern, Segment, MAX_PARAMS};
-use crate::request::{eq_decoded, first_segment};
+use crate::request::{cmp_decoded, first_segment};
 
 /// The ranges of a path that its parameters took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,129 +29,168 @@ impl Values {
     }
 }
 
+/// The place of a node or an entry.
+type Index = u32;
+
 #[derive(Debug, Default)]
 struct Node {
     /// Sorted by their text.
-    literals: Vec<(Box<[u8]>, usize)>,
-    param: Option<usize>,
+    literals: Box<[(Box<[u8]>, Index)]>,
+    param: Option<Index>,
     /// What a path that ends here reaches.
-    entry: Option<usize>,
+    entry: Option<Index>,
     /// What any path that goes on from here reaches.
-    rest: Option<usize>,
+    rest: Option<Index>,
+}
+
+/// A router while patterns are added. Looking a literal up in a sorted list that grows would be quadratic in the number
+/// of routes.
+#[derive(Debug, Default)]
+pub struct Builder {
+    nodes: Vec<Node>,
+    literals: HashMap<(Index, Box<[u8]>), Index>,
 }
 
 #[derive(Debug)]
 pub struct Router {
-    nodes: Vec<Node>,
+    nodes: Box<[Node]>,
 }
 
-impl Router {
-    pub fn new() -> Router {
-        Router { nodes: vec![Node::default()] }
+impl Builder {
+    pub fn new() -> Builder {
+        Builder { nodes: vec![Node::default()], literals: HashMap::new() }
     }
 
     /// Adds a pattern, or gives the entry that a pattern of the same shape has already.
-    pub fn insert(&mut self, pattern: &Pattern, entry: usize) -> Result<(), usize> {
+    pub fn insert(&mut self, pattern: &Pattern, entry: Index) -> Result<(), Index> {
         let mut at = 0;
         for segment in &pattern.segments {
             at = match segment {
                 Segment::Literal(text) => self.literal(at, text.as_bytes()),
-                Segment::Param(_) => match self.nodes[at].param {
+                Segment::Param(_) => match self.node(at).param {
                     Some(child) => child,
                     None => {
                         let child = self.add();
-                        self.nodes[at].param = Some(child);
+                        self.node(at).param = Some(child);
                         child
                     }
                 },
-                Segment::Rest(_) => {
-                    return match self.nodes[at].rest.replace(entry) {
-                        None => Ok(()),
-                        Some(earlier) => {
-                            self.nodes[at].rest = Some(earlier);
-                            Err(earlier)
-                        }
-                    }
-                }
+                Segment::Rest(_) => return take(&mut self.node(at).rest, entry),
             };
         }
-        match self.nodes[at].entry {
-            None => {
-                self.nodes[at].entry = Some(entry);
-                Ok(())
-            }
-            Some(earlier) => Err(earlier),
-        }
+        take(&mut self.node(at).entry, entry)
     }
 
+    pub fn finish(mut self) -> Router {
+        let mut literals: Vec<_> = self.literals.into_iter().collect();
+        literals.sort_unstable();
+        let mut literals = literals.into_iter().peekable();
+        while let Some(&((parent, _), _)) = literals.peek() {
+            let mut children = Vec::new();
+            while let Some(((_, text), child)) = literals.next_if(|((of, _), _)| *of == parent) {
+                children.push((text, child));
+            }
+            self.nodes[parent as usize].literals = children.into_boxed_slice();
+        }
+        Router { nodes: self.nodes.into_boxed_slice() }
+    }
+
+    fn node(&mut self, at: Index) -> &mut Node {
+        &mut self.nodes[at as usize]
+    }
+
+    fn literal(&mut self, at: Index, text: &[u8]) -> Index {
+        let key = (at, text.into());
+        if let Some(&child) = self.literals.get(&key) {
+            return child;
+        }
+        let child = self.add();
+        self.literals.insert(key, child);
+        child
+    }
+
+    fn add(&mut self) -> Index {
+        self.nodes.push(Node::default());
+        (self.nodes.len() - 1) as Index
+    }
+}
+
+/// Puts an entry into a slot that is free, or gives the one that has it.
+fn take(slot: &mut Option<Index>, entry: Index) -> Result<(), Index> {
+    match *slot {
+        None => {
+            *slot = Some(entry);
+            Ok(())
+        }
+        Some(earlier) => Err(earlier),
+    }
+}
+
+impl Router {
     /// Finds the entry of a path. With `escaped`, the path's segments are percent-encoded and are compared decoded.
     pub fn find(&self, path: &[u8], escaped: bool, values: &mut Values) -> Option<usize> {
         // Ranges are kept in 32 bits; nginx's own limits on a request line are far below.
         if path.first() != Some(&b'/') || u32::try_from(path.len()).is_err() {
             return None;
         }
-        self.walk(0, path, 0, escaped, 0, values)
+        self.walk(0, path, 0, escaped, 0, values).map(|entry| entry as usize)
     }
 
+    /// Calls itself only where there is another way to go on, so that a long chain of segments needs no stack.
     fn walk(
         &self,
-        at: usize,
+        mut at: Index,
         path: &[u8],
-        from: usize,
+        mut from: usize,
         escaped: bool,
-        params: usize,
+        mut params: usize,
         values: &mut Values,
-    ) -> Option<usize> {
-        let node = &self.nodes[at];
-        let Some(segment) = first_segment(path, from) else { return node.entry };
-        let text = &path[segment.clone()];
-        if let Some(child) = node.find_literal(text, escaped) {
-            let found = self.walk(child, path, segment.end, escaped, params, values);
-            if found.is_some() {
-                return found;
+    ) -> Option<Index> {
+        loop {
+            let node = &self.nodes[at as usize];
+            let Some(segment) = first_segment(path, from) else { return node.entry };
+            from = segment.end;
+            if let Some(child) = node.find_literal(&path[segment.clone()], escaped) {
+                if node.param.is_none() && node.rest.is_none() {
+                    at = child;
+                    continue;
+                }
+                let found = self.walk(child, path, from, escaped, params, values);
+                if found.is_some() {
+                    return found;
+                }
             }
-        }
-        if let Some(child) = node.param {
-            values.set(params, segment.clone());
-            let found = self.walk(child, path, segment.end, escaped, params + 1, values);
-            if found.is_some() {
-                return found;
+            if let Some(child) = node.param {
+                values.set(params, segment.clone());
+                if node.rest.is_none() {
+                    at = child;
+                    params += 1;
+                    continue;
+                }
+                let found = self.walk(child, path, from, escaped, params + 1, values);
+                if found.is_some() {
+                    return found;
+                }
             }
-        }
-        if node.rest.is_some() {
-            let slashes = path.iter().rev().take_while(|&&c| c == b'/').count();
-            values.set(params, segment.start..path.len() - slashes);
-        }
-        node.rest
-    }
-
-    fn literal(&mut self, at: usize, text: &[u8]) -> usize {
-        match self.nodes[at].literals.binary_search_by(|(key, _)| key.as_ref().cmp(text)) {
-            Ok(i) => self.nodes[at].literals[i].1,
-            Err(i) => {
-                let child = self.add();
-                self.nodes[at].literals.insert(i, (text.into(), child));
-                child
+            if node.rest.is_some() {
+                let slashes = path.iter().rev().take_while(|&&c| c == b'/').count();
+                values.set(params, segment.start..path.len() - slashes);
             }
+            return node.rest;
         }
-    }
-
-    fn add(&mut self) -> usize {
-        self.nodes.push(Node::default());
-        self.nodes.len() - 1
     }
 }
 
 impl Node {
-    fn find_literal(&self, text: &[u8], escaped: bool) -> Option<usize> {
-        if escaped && text.contains(&b'%') {
-            return self
-                .literals
-                .iter()
-                .find(|(key, _)| eq_decoded(text, key))
-                .map(|&(_, child)| child);
-        }
-        let i = self.literals.binary_search_by(|(key, _)| key.as_ref().cmp(text)).ok()?;
+    fn find_literal(&self, text: &[u8], escaped: bool) -> Option<Index> {
+        let order = |key: &[u8]| -> Ordering {
+            if escaped {
+                cmp_decoded(text, key).reverse()
+            } else {
+                key.cmp(text)
+            }
+        };
+        let i = self.literals.binary_search_by(|(key, _)| order(key)).ok()?;
         Some(self.literals[i].1)
     }
 }
@@ -159,11 +200,15 @@ mod tests {
     use super::*;
 
     fn router(paths: &[&str]) -> Router {
-        let mut router = Router::new();
-        for (i, path) in paths.iter().enumerate() {
-            router.insert(&Pattern::parse(path).unwrap(), i).unwrap();
+        builder(paths).finish()
+    }
+
+    fn builder(paths: &[&str]) -> Builder {
+        let mut builder = Builder::new();
+        for (i, path) in (0..).zip(paths) {
+            builder.insert(&Pattern::parse(path).unwrap(), i).unwrap();
         }
-        router
+        builder
     }
 
     fn find<'p>(router: &Router, path: &'p str, params: usize) -> Option<(usize, Vec<&'p str>)> {
@@ -204,11 +249,11 @@ mod tests {
 
     #[test]
     fn patterns_of_one_shape_are_found_out() {
-        let mut router = router(&["/users/:id", "/f/*rest"]);
+        let mut router = builder(&["/users/:id", "/f/*rest"]);
         assert_eq!(router.insert(&Pattern::parse("/users/:name").unwrap(), 7), Err(0));
         assert_eq!(router.insert(&Pattern::parse("/f/*path").unwrap(), 7), Err(1));
         assert_eq!(router.insert(&Pattern::parse("/users/:name/x").unwrap(), 7), Ok(()));
-        assert_eq!(find(&router, "/f/x", 1), Some((1, vec!["x"])));
+        assert_eq!(find(&router.finish(), "/f/x", 1), Some((1, vec!["x"])));
     }
 
     #[test]

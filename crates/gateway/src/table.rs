@@ -1,16 +1,17 @@
 //! The table of routes: what a gateway file says, checked and ready to be asked.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::method::{Method, Verb};
 use crate::pattern::Pattern;
 use crate::request::{self, Match};
-use crate::router::Router;
+use crate::router::{self, Router};
 use crate::{load, Error};
 
 /// A function's place in [`Table::functions`]: routes to one function share it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FunctionId(pub usize);
+pub struct FunctionId(pub u32);
 
 /// One line of the gateway file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Entry {
     }
 }
 
-/// What [`Table::add`] finds wrong with a route beside those before it, given by their index.
+/// What [`Builder::add`] finds wrong with a route beside those before it, given by their index.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Clash {
     Duplicate(usize),
@@ -146,7 +147,7 @@ impl Table {
     }
 
     pub fn function(&self, id: FunctionId) -> &str {
-        &self.functions[id.0]
+        &self.functions[id.0 as usize]
     }
 
     /// How many numbers [`Entry::target`] gives at most.
@@ -156,19 +157,20 @@ impl Table {
 
     /// The locations that lead every request which a route could match here, without repetition.
     pub fn locations(&self) -> Vec<Location> {
-        let mut locations = Vec::new();
-        let mut add = |location| {
-            if !locations.contains(&location) {
-                locations.push(location);
-            }
-        };
+        let mut prefixes = HashSet::new();
+        let mut locations = Vec::with_capacity(2 * self.entries.len());
         for (entry, prefix) in self.entries.iter().zip(&self.prefixes) {
             match prefix {
-                Some(prefix) => add(Location::Prefix(prefix.clone())),
+                Some(prefix) => {
+                    if prefixes.insert(prefix) {
+                        locations.push(Location::Prefix(prefix.clone()));
+                    }
+                }
+                // A static path has one entry.
                 None => {
-                    add(Location::Exact(entry.path.clone()));
+                    locations.push(Location::Exact(entry.path.clone()));
                     if entry.path != "/" {
-                        add(Location::Exact(format!("{}/", entry.path)));
+                        locations.push(Location::Exact(format!("{}/", entry.path)));
                     }
                 }
             }
@@ -186,18 +188,37 @@ impl Table {
     pub fn find_raw<'t, 'p>(&'t self, path: &'p [u8]) -> Option<Match<'t, 'p>> {
         request::find_raw(&self.router, &self.entries, path)
     }
+}
 
-    pub(crate) fn new() -> Table {
-        Table {
+/// A table while routes are added, with what finds an earlier one in one step.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    routes: Vec<Route>,
+    entries: Vec<Entry>,
+    functions: Vec<String>,
+    prefixes: Vec<Option<String>>,
+    router: router::Builder,
+    function_ids: HashMap<String, FunctionId>,
+}
+
+impl Builder {
+    pub fn new() -> Builder {
+        Builder {
             routes: Vec::new(),
             entries: Vec::new(),
             functions: Vec::new(),
             prefixes: Vec::new(),
-            router: Router::new(),
+            router: router::Builder::new(),
+            function_ids: HashMap::new(),
         }
     }
 
-    pub(crate) fn add(
+    /// Whether an earlier route names that function.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.function_ids.contains_key(name)
+    }
+
+    pub fn add(
         &mut self,
         verb: Verb,
         pattern: &Pattern,
@@ -205,7 +226,7 @@ impl Table {
         line: Option<u32>,
     ) -> Result<(), Clash> {
         let path = pattern.path();
-        let at = match self.router.insert(pattern, self.entries.len()) {
+        let at = match self.router.insert(pattern, self.entries.len() as u32) {
             Ok(()) => {
                 self.entries.push(Entry {
                     index: self.entries.len(),
@@ -218,7 +239,7 @@ impl Table {
                 self.prefixes.push(pattern.prefix());
                 self.entries.len() - 1
             }
-            Err(at) => at,
+            Err(at) => at as usize,
         };
         if self.entries[at].path != path {
             let earlier = &self.entries[at].path;
@@ -231,9 +252,23 @@ impl Table {
         }
         let id = self.function_id(&function);
         *self.entries[at].slot(verb) = Some(id);
-        self.entries[at].list_methods();
         self.routes.push(Route { verb, path, function, line });
         Ok(())
+    }
+
+    pub fn finish(mut self) -> Table {
+        self.entries.iter_mut().for_each(Entry::list_methods);
+        // It stays for as long as the worker does.
+        self.entries.shrink_to_fit();
+        self.routes.shrink_to_fit();
+        self.prefixes.shrink_to_fit();
+        Table {
+            routes: self.routes,
+            entries: self.entries,
+            functions: self.functions,
+            prefixes: self.prefixes,
+            router: self.router.finish(),
+        }
     }
 
     fn earlier(&self, is_it: impl Fn(&Route) -> bool) -> usize {
@@ -241,10 +276,12 @@ impl Table {
     }
 
     fn function_id(&mut self, name: &str) -> FunctionId {
-        let known = self.functions.iter().position(|function| function == name);
-        FunctionId(known.unwrap_or_else(|| {
-            self.functions.push(name.into());
-            self.functions.len() - 1
-        }))
+        if let Some(&known) = self.function_ids.get(name) {
+            return known;
+        }
+        let id = FunctionId(self.functions.len() as u32);
+        self.functions.push(name.into());
+        self.function_ids.insert(name.into(), id);
+        id
     }
 }

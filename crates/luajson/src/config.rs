@@ -8,6 +8,7 @@ use std::ffi::{c_int, c_void, CStr};
 
 use mlua::ffi::{lua_CFunction, lua_State};
 
+use crate::number::SHORTEST;
 use crate::stack::{Name, Stack, Type};
 
 /// The closure's upvalue that holds the settings.
@@ -25,12 +26,22 @@ static ON_OFF: [Name; 3] = [Name::new(c"off"), Name::new(c"on"), Name::END];
 static INVALID_NUMBERS: [Name; 4] =
     [Name::new(c"off"), Name::new(c"on"), Name::new(c"null"), Name::END];
 
+/// Which defaults an instance has.
+#[derive(Clone, Copy)]
+pub(crate) enum Flavour {
+    /// Those of lua-cjson.
+    Cjson,
+    /// Numbers that read back as the same doubles, and slashes as they are.
+    Exact,
+}
+
 /// Settings by the names of the functions that change them.
 pub(crate) struct Config {
     pub encode_sparse_convert: Cell<c_int>,
     pub encode_sparse_ratio: Cell<c_int>,
     pub encode_sparse_safe: Cell<c_int>,
     pub encode_max_depth: Cell<c_int>,
+    /// Significant digits, or [`SHORTEST`].
     pub encode_number_precision: Cell<c_int>,
     pub encode_invalid_numbers: Cell<c_int>,
     pub encode_keep_buffer: Cell<c_int>,
@@ -50,18 +61,27 @@ pub(crate) struct Config {
 
 impl Config {
     /// Pushes a userdata with the defaults.
-    pub fn push(stack: Stack, array_mt: *const c_void, empty_array_mt: *const c_void) {
+    pub fn push(
+        stack: Stack,
+        flavour: Flavour,
+        array_mt: *const c_void,
+        empty_array_mt: *const c_void,
+    ) {
         let memory = stack.new_userdata(size_of::<Self>()).cast::<Self>();
+        let (precision, escape_slash) = match flavour {
+            Flavour::Cjson => (14, 1),
+            Flavour::Exact => (SHORTEST as c_int, 0),
+        };
         let defaults = Self {
             encode_sparse_convert: Cell::new(0),
             encode_sparse_ratio: Cell::new(2),
             encode_sparse_safe: Cell::new(10),
             encode_max_depth: Cell::new(1000),
-            encode_number_precision: Cell::new(14),
+            encode_number_precision: Cell::new(precision),
             encode_invalid_numbers: Cell::new(invalid_numbers::REFUSED),
             encode_keep_buffer: Cell::new(1),
             encode_empty_table_as_object: Cell::new(1),
-            encode_escape_forward_slash: Cell::new(1),
+            encode_escape_forward_slash: Cell::new(escape_slash),
             encode_skip_unsupported_value_types: Cell::new(0),
             encode_indent: Cell::new(&[]),
             decode_invalid_numbers: Cell::new(1),

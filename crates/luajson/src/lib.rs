@@ -10,6 +10,9 @@
 //! # ; mlua::Result::Ok(())
 //! ```
 //!
+//! [`luaopen_exact`] opens the same module with other defaults: numbers are written with as many digits as it takes to
+//! read them back, and slashes aren't escaped.
+//!
 //! The files: `stack` wraps the Lua C API, `config` holds an instance's settings, `scratch` its
 //! byte buffers; `decode` and `encode` are the codec, on `scan` for strings and `number`.
 //!
@@ -32,7 +35,7 @@ use std::ffi::{c_int, c_void, CStr};
 
 use mlua::ffi::{lua_CFunction, lua_State};
 
-use config::Config;
+use config::{Config, Flavour};
 use scratch::Scratch;
 use stack::{ErrorText, Stack, Type};
 
@@ -79,7 +82,21 @@ fn push_metatable(stack: Stack, key: &'static u8) -> *const c_void {
 pub unsafe extern "C-unwind" fn luaopen_cjson(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this.
     let stack = unsafe { Stack::new(state) };
-    push_module(stack);
+    push_module(stack, Flavour::Cjson);
+    1
+}
+
+/// Opens a module like `cjson` whose `encode` writes each number as the shortest text that reads back as the same double
+/// (integers below 2^53 as such), where `cjson`'s has 14 digits, and doesn't escape slashes. `null`, `empty_array` and
+/// the metatables are `cjson`'s own.
+///
+/// # Safety
+///
+/// To be called by Lua.
+pub unsafe extern "C-unwind" fn luaopen_exact(state: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this.
+    let stack = unsafe { Stack::new(state) };
+    push_module(stack, Flavour::Exact);
     1
 }
 
@@ -91,7 +108,7 @@ pub unsafe extern "C-unwind" fn luaopen_cjson(state: *mut lua_State) -> c_int {
 pub unsafe extern "C-unwind" fn luaopen_cjson_safe(state: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this.
     let stack = unsafe { Stack::new(state) };
-    push_module(stack);
+    push_module(stack, Flavour::Cjson);
     stack.push_closure(luaopen_cjson_safe, 0);
     stack.set_field(-2, c"new");
     for name in [c"decode", c"encode"] {
@@ -102,7 +119,7 @@ pub unsafe extern "C-unwind" fn luaopen_cjson_safe(state: *mut lua_State) -> c_i
     1
 }
 
-fn push_module(stack: Stack) {
+fn push_module(stack: Stack, flavour: Flavour) {
     stack.check_argument(stack.reserve(10), 1, c"stack overflow");
     stack.create_table(0, 24);
 
@@ -119,7 +136,7 @@ fn push_module(stack: Stack) {
         stack.set_field(-2, field);
     }
 
-    Config::push(stack, array_mt, empty_array_mt);
+    Config::push(stack, flavour, array_mt, empty_array_mt);
     let codec: [(&CStr, lua_CFunction); 2] =
         [(c"encode", encode::encode), (c"decode", decode::decode)];
     for (name, function) in codec {
@@ -134,7 +151,11 @@ fn push_module(stack: Stack) {
         stack.set_field(-3, name);
     }
     stack.pop(1);
-    stack.push_closure(luaopen_cjson, 0);
+    let open: lua_CFunction = match flavour {
+        Flavour::Cjson => luaopen_cjson,
+        Flavour::Exact => luaopen_exact,
+    };
+    stack.push_closure(open, 0);
     stack.set_field(-2, c"new");
 }
 

@@ -1,5 +1,5 @@
 //! Numbers between text and doubles: what C's `strtod` reads and `%.{precision}g` prints, without
-//! calling them where that is slow.
+//! calling them where that is slow; and the text with the fewest digits that reads back as the same double.
 
 use std::io::Write;
 
@@ -10,6 +10,31 @@ const POWERS_OF_TEN: [f64; 23] = [
 
 /// Integers up to here are doubles exactly.
 const EXACT: u64 = 1 << f64::MANTISSA_DIGITS;
+
+/// Stands for as many digits as a double needs, in place of their number.
+pub(crate) const SHORTEST: usize = 17;
+
+/// Below these, integers are printed as such: by the number of digits asked for.
+const INTEGER_LIMITS: [f64; SHORTEST + 1] = [
+    1e0,
+    1e1,
+    1e2,
+    1e3,
+    1e4,
+    1e5,
+    1e6,
+    1e7,
+    1e8,
+    1e9,
+    1e10,
+    1e11,
+    1e12,
+    1e13,
+    1e14,
+    1e15,
+    1e16,
+    EXACT as f64,
+];
 
 /// Reads the number at `start` of `data`, which ends with a NUL; gives it and the position after it,
 /// or nothing if there is no number.
@@ -89,11 +114,12 @@ pub(crate) fn parse_unusual(data: &[u8], start: usize) -> Option<(f64, usize)> {
     (length > 0).then_some((number, start + length))
 }
 
-/// Appends a finite number as `%.{precision}g` prints it; `precision` is 1 to 16.
+/// Appends a finite number as `%.{precision}g` prints it, with a `precision` of 1 to 16, or, with [`SHORTEST`], as
+/// [`append_shortest`] says.
 #[inline]
 pub(crate) fn append(out: &mut Vec<u8>, number: f64, precision: usize) {
     let integer = number as i64;
-    let limit = POWERS_OF_TEN.get(precision).copied().unwrap_or(1.0);
+    let limit = INTEGER_LIMITS.get(precision).copied().unwrap_or(1.0);
     if integer as f64 == number
         && number.abs() < limit
         && (integer != 0 || number.is_sign_positive())
@@ -103,6 +129,9 @@ pub(crate) fn append(out: &mut Vec<u8>, number: f64, precision: usize) {
         append_fraction(out, number, precision, limit);
     }
 }
+
+/// What [`append_short_fraction`] can vouch for.
+const SHORT_FRACTION_LIMIT: f64 = 1e15;
 
 /// Appends a number with up to four decimals, like an amount of money; false if it is not such a one.
 ///
@@ -135,6 +164,9 @@ fn append_short_fraction(out: &mut Vec<u8>, number: f64, limit: f64) -> bool {
 /// would be a decimal at least as short and as near. What is left to the slow way are decimals that
 /// are themselves such a half-way point, 16 digits, and subnormals, whose spacing is wider.
 fn append_fraction(out: &mut Vec<u8>, number: f64, precision: usize, limit: f64) {
+    if precision == SHORTEST {
+        return append_shortest(out, number);
+    }
     let mut buffer = zmij::Buffer::new();
     let shortest = buffer.format_finite(number).as_bytes();
     if number.is_subnormal() || precision > 15 {
@@ -151,6 +183,22 @@ fn append_fraction(out: &mut Vec<u8>, number: f64, precision: usize, limit: f64)
     } else {
         append_exactly(out, number, precision);
     }
+}
+
+/// Appends the text with the fewest digits that reads back as the same double, laid out as ECMAScript's
+/// `Number::toString` does (and RFC 8785, the canonical form of JSON): whole up to 21 digits, with an exponent beyond and
+/// below `1e-6`. Only the zero below zero keeps its sign, which makes it another double.
+fn append_shortest(out: &mut Vec<u8>, number: f64) {
+    if append_short_fraction(out, number, SHORT_FRACTION_LIMIT) {
+        return;
+    }
+    let mut buffer = zmij::Buffer::new();
+    let shortest = buffer.format_finite(number).as_bytes();
+    if (1e-5..1e15).contains(&number.abs()) && !shortest.ends_with(b".0") {
+        // In that range it is laid out as wanted.
+        return out.extend_from_slice(shortest);
+    }
+    Decimal::read(shortest).append_shortest(out);
 }
 
 #[cold]
@@ -238,6 +286,41 @@ impl Decimal {
             self.count -= 1;
         }
         true
+    }
+
+    /// Appends in ECMAScript's layout.
+    fn append_shortest(&self, out: &mut Vec<u8>) {
+        let digits = self.digits.get(..self.count).unwrap_or_default();
+        match self.point {
+            // Whole, or with the point within the digits: as `%g` with room for them.
+            1..=21 => self.append(out, 21),
+            -5..=0 if !digits.is_empty() => {
+                if self.negative {
+                    out.push(b'-');
+                }
+                out.extend_from_slice(b"0.");
+                out.resize(out.len() + self.point.unsigned_abs() as usize, b'0');
+                out.extend_from_slice(digits);
+            }
+            point => {
+                if self.negative {
+                    out.push(b'-');
+                }
+                let Some((first, fraction)) = digits.split_first() else {
+                    return out.push(b'0');
+                };
+                out.push(*first);
+                if !fraction.is_empty() {
+                    out.push(b'.');
+                    out.extend_from_slice(fraction);
+                }
+                let exponent = point - 1;
+                out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+                out.extend_from_slice(
+                    itoa::Buffer::new().format(exponent.unsigned_abs()).as_bytes(),
+                );
+            }
+        }
     }
 
     /// Appends in the layout of `%g`.
@@ -333,6 +416,105 @@ mod tests {
             check((bits >> 40) as f64 / 1000.0);
             check((bits % 1_000_000) as f64 * 0.5);
             check((bits % 100_000) as f64 / 100.0);
+        }
+    }
+
+    fn shortest(number: f64) -> String {
+        let mut out = Vec::new();
+        append(&mut out, number, SHORTEST);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What is written reads back as the same double, and has as many digits as by Rust's own formatting.
+    fn check_shortest(number: f64) {
+        let text = shortest(number);
+        let (read, end) = parse(format!("{text}\0").as_bytes(), 0).unwrap();
+        assert_eq!((read.to_bits(), end), (number.to_bits(), text.len()), "{number:?} as {text}");
+        let digits = |text: &str| {
+            let mantissa = text.split('e').next().unwrap_or_default();
+            let digits = mantissa.chars().filter(char::is_ascii_digit).collect::<String>();
+            digits.trim_start_matches('0').trim_end_matches('0').len()
+        };
+        assert_eq!(digits(&text), digits(&format!("{number:e}")), "{number:?} as {text}");
+        if number.fract() == 0.0 && number.abs() < EXACT as f64 && number.to_bits() != 1 << 63 {
+            assert_eq!(text, format!("{}", number as i64));
+        }
+        // RFC 8259, section 6.
+        let whole = text.trim_start_matches('-').split(['.', 'e']).next().unwrap();
+        assert!(!whole.is_empty() && (whole == "0" || !whole.starts_with('0')), "{text}");
+        assert!(
+            !text.contains('.') || text.split('.').nth(1).unwrap().as_bytes()[0].is_ascii_digit()
+        );
+    }
+
+    #[test]
+    fn shortest_numbers_are_laid_out_as_ecmascript_lays_them_out() {
+        let two = |power| 2_f64.powi(power);
+        for (number, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (0.1, "0.1"),
+            (-0.5, "-0.5"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1.0 / 3.0, "0.3333333333333333"),
+            (19.99, "19.99"),
+            (123456789012345.0, "123456789012345"),
+            (-1234567890123456.0, "-1234567890123456"),
+            (1e14, "100000000000000"),
+            (two(53) - 1.0, "9007199254740991"),
+            (two(53), "9007199254740992"),
+            (-two(53), "-9007199254740992"),
+            (two(53) + 2.0, "9007199254740994"),
+            (two(63), "9223372036854776000"),
+            (-two(63), "-9223372036854776000"),
+            (two(64), "18446744073709552000"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+            (123456.789e-9, "0.000123456789"),
+            (1e-6, "0.000001"),
+            (1.5e-6, "0.0000015"),
+            (1e-7, "1e-7"),
+            (-1.25e-7, "-1.25e-7"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (99999999999999.9, "99999999999999.9"),
+            (1234567890123.4568, "1234567890123.4568"),
+        ] {
+            assert_eq!(shortest(number), text);
+            check_shortest(number);
+        }
+    }
+
+    #[test]
+    fn shortest_numbers_read_back_as_the_same_doubles() {
+        let mut state = 5;
+        for power in -1074..1024 {
+            let number = 2_f64.powi(power);
+            check_shortest(number);
+            check_shortest(f64::from_bits(number.to_bits() + 1));
+            check_shortest(-f64::from_bits(number.to_bits().saturating_sub(1)));
+        }
+        for power in -323..309 {
+            check_shortest(format!("1e{power}").parse().unwrap());
+        }
+        for offset in -3000..3000 {
+            check_shortest((EXACT as i64 + offset) as f64);
+            check_shortest(-((EXACT as i64 + offset) as f64));
+        }
+        for _ in 0..30_000 {
+            let bits = random(&mut state);
+            let number = f64::from_bits(bits);
+            if number.is_finite() {
+                check_shortest(number);
+            }
+            check_shortest(bits as i64 as f64);
+            check_shortest((bits as i64 >> (bits % 60)) as f64);
+            check_shortest((bits >> 40) as f64 / 1000.0);
+            check_shortest((bits % 100_000) as f64 / 100.0);
+            check_shortest((bits >> 12) as f64 / 1e4);
+            check_shortest((bits % 1_000_000) as f64 / 1e10);
         }
     }
 

@@ -25,23 +25,30 @@ impl Table {
     /// The text, with titles in bold if `bold` says so.
     pub fn render(&self, bold: bool) -> String {
         let titles: Vec<String> = self.columns.iter().map(|(title, _)| (*title).into()).collect();
+        let mut widths: Vec<usize> = titles.iter().map(|title| title.chars().count()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
         let mut text = String::new();
-        let mut head = self.line(&titles);
+        let mut head = self.line(&titles, &widths);
         if bold {
             head = format!("\x1b[1m{head}\x1b[0m");
         }
-        for line in std::iter::once(head).chain(self.rows.iter().map(|row| self.line(row))) {
+        let rows = self.rows.iter().map(|row| self.line(row, &widths));
+        for line in std::iter::once(head).chain(rows) {
             // Writing to a string can't fail.
             let _ = writeln!(text, "{line}");
         }
         text
     }
 
-    fn line(&self, cells: &[String]) -> String {
+    fn line(&self, cells: &[String], widths: &[usize]) -> String {
         let mut line = String::new();
-        for (i, (cell, (title, align))) in cells.iter().zip(&self.columns).enumerate() {
-            let widths = self.rows.iter().filter_map(|row| row.get(i)).map(|c| c.chars().count());
-            let width = widths.fold(title.chars().count(), usize::max);
+        for (i, ((cell, width), (_, align))) in
+            cells.iter().zip(widths).zip(&self.columns).enumerate()
+        {
             let gap = if i == 0 { "" } else { "  " };
             let _ = match align {
                 Align::Left => write!(line, "{gap}{cell:width$}"),

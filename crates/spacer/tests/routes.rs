@@ -22,6 +22,23 @@ fn the_table_is_aligned() {
 }
 
 #[test]
+fn fifty_thousand_routes_are_shown() {
+    let project = Project::new();
+    project.write(
+        "app/gateway.lua",
+        "local routes = {}\n\
+         for i = 1, 50000 do routes[i] = {'GET', '/things/' .. i, 'hello'} end\n\
+         return routes\n",
+    );
+    let output = project.run(&["routes"]);
+    assert!(output.status.success());
+    let table = text(&output.stdout);
+    assert_eq!(table.lines().count(), 50_001);
+    assert_eq!(table.lines().nth(1), Some("GET     /things/1      hello     app/gateway.lua"));
+    assert_eq!(table.lines().last(), Some("GET     /things/50000  hello     app/gateway.lua"));
+}
+
+#[test]
 fn json_is_for_programs() {
     let project = Project::new();
     project.write("app/gateway.lua", "print('noise')\nreturn {{'GET', '/', 'hello'}}");

@@ -39,6 +39,8 @@ pub struct spacer_route {
     pub function: spacer_str,
     /// The route as the gateway file writes it, or empty.
     pub pattern: spacer_str,
+    /// How many arguments a query and a form may have; 0 for any number.
+    pub max_args: f64,
     /// The query, still encoded.
     pub query: spacer_str,
     /// For 204 and 405.
@@ -68,6 +70,7 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
             route.development = nginx::bytes(conf.env) == b"development";
             route.has_body = headers.content_length_n > 0 || headers.chunked() != 0;
             route.endpoint = 0;
+            route.max_args = conf.max_args as f64;
             route.target = 0.0;
             route.query.set(nginx::bytes((*r).args));
             route.project.set(endpoint.project.as_os_str().as_bytes());

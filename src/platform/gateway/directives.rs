@@ -9,7 +9,7 @@ use std::rc::Rc;
 use gateway::Location;
 use nginx_sys::*;
 
-use super::locations::{self, Name};
+use super::locations;
 use super::{new_targets, Endpoint, Gateway, Kind};
 use crate::nginx::{self, conf_error, CONF_ERROR, CONF_OK};
 use crate::phase::directives::set_content_handler;
@@ -130,16 +130,17 @@ pub unsafe extern "C" fn set_gateway(
         if routes.is_null() || private.is_null() {
             return CONF_ERROR;
         }
-        let own = table.locations();
-        let names = own.iter().map(|location| match location {
-            Location::Exact(path) => (path.as_str(), true, routes),
-            Location::Prefix(path) => (path.as_str(), false, routes),
-        });
+        let mut names = table.locations();
         // Everything else of the server gets the platform's 404, and, in development, the routes of a file that has
         // changed since.
-        let names = names.chain([("/private/", false, private), ("/", false, routes)]);
-        for (path, exact, endpoint) in names {
-            if let Err(returned) = locations::add(cf, Name { path, exact }, endpoint) {
+        let rest = Location::Prefix("/".into());
+        if !names.contains(&rest) {
+            names.push(rest);
+        }
+        let mut private_names = vec![Location::Prefix("/private/".into())];
+        private_names.retain(|name| !names.contains(name));
+        for (names, endpoint) in [(names, routes), (private_names, private)] {
+            if let Err(returned) = locations::add(cf, names, endpoint) {
                 return returned;
             }
         }

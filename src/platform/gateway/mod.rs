@@ -5,7 +5,8 @@
 //! again when it has changed, so that a saved route takes effect on the next request.
 
 pub mod directives;
-mod locations;
+pub mod locations;
+mod tree;
 
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt as _;

@@ -65,7 +65,7 @@ pub fn run(chunk: &'static str) {
     }
 }
 
-const PRELUDE: &str = r#"
+pub const PRELUDE: &str = r#"
 local cjson = require "cjson"
 local safe = require "cjson.safe"
 local function is(found, expected)
