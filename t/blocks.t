@@ -196,3 +196,64 @@ GET /t
 --- must_die
 --- error_log eval
 qr/\[emerg\].*nginx\.conf:\d+/
+
+=== TEST 18: a long bracket that isn't closed is reported on its own line
+--- config
+    location = /t {
+        content_by_lua_block {
+            local s = "}"
+            local t = --[[ closed ]] [==[ open
+        }
+    }
+--- must_die
+--- error_log eval
+qr/missing the closing long bracket "\]==\]", the inlined Lua code may be too long in \S*nginx\.conf:42\b/
+
+=== TEST 19: a block that isn't closed is reported on the line of its brace
+--- config
+    location = /t {
+        content_by_lua_block {
+            local t = {{{{{{{{ 1,
+
+        }
+--- must_die
+--- error_log eval
+qr/unexpected end of file.* starts at line 40 in \S*nginx\.conf:40\b/
+
+=== TEST 20: text that would only be Lua inside a function is refused
+--- config
+    location = /text { content_by_lua 'ngx.say("ran") end, function() ngx.say("ran")'; }
+    location = /block { content_by_lua_block { ngx.say("ran") end) x = (function() } }
+    location = /file { content_by_lua_file html/end.lua; }
+--- user_files
+>>> end.lua
+ngx.say("ran")
+end if true then
+--- request eval
+["GET /text", "GET /block", "GET /file"]
+--- error_code eval
+[500, 500, 500]
+--- error_log eval
+qr/(content_by_lua\(nginx\.conf:(39|40)\):1|end\.lua:2): '<eof>' expected near 'end'/
+
+=== TEST 21: a file may begin with a mark of UTF-8 and a line for the shell
+--- config
+    location = /mark { content_by_lua_file html/mark.lua; }
+    location = /shell { content_by_lua_file html/shell.lua; }
+    location = /both { content_by_lua_file html/both.lua; }
+--- user_files eval
+">>> mark.lua\n\xef\xbb\xbfngx.say('mark')\n" .
+">>> shell.lua\n#!/usr/bin/lua\r\nngx.say('shell')\n" .
+">>> both.lua\n\xef\xbb\xbf#!/usr/bin/lua\nngx.say('both')\n"
+--- request eval
+["GET /mark", "GET /shell", "GET /both"]
+--- response_body eval
+["mark\n", "shell\n", "both\n"]
+
+=== TEST 22: a vertical tab and a line end skipped in a string, and a comment that a carriage return ends
+--- config eval
+"location = /t { content_by_lua_block { local s = 'a\\z\x0b\n }b' -- }\r ngx.say(s) } }"
+--- request
+GET /t
+--- response_body
+a}b

@@ -122,7 +122,7 @@ HEAD length-and-return => 200 11
 --- answers
 GET status-and-error => 409 16 {"error":"bad"}\n
 GET status-and-message => 400 16 {"error":"bad"}\n
-GET status-and-raise => 500 34 {"error":"app\/run.lua:9: oh no"}\n
+GET status-and-raise => 500 33 {"error":"app/run.lua:9: oh no"}\n
 GET switch-and-error => 400 16 {"error":"bad"}\n
 GET not-modified-error => 400 16 {"error":"bad"}\n
 
@@ -231,7 +231,7 @@ GET /bytes
 --- response_headers eval
 ["Content-Type: application/json", "Content-Type: application/json", ""]
 --- response_body eval
-[qr/^\{"error":"app\\\/run.lua:\d+: late"\}\n$/, "{\"error\":\"late\"}\n", qr/function "run": app\/run.lua:\d+: late/]
+[qr/^\{"error":"app\/run.lua:\d+: late"\}\n$/, "{\"error\":\"late\"}\n", qr/function "run": app\/run.lua:\d+: late/]
 
 
 

@@ -52,7 +52,7 @@ app/deep/broken.lua:3: unexpected symbol near 'end'
 --- cases
 GET /good => 200 {"data":"good"}
 GET /shell => 200 {"data":"not run"}
-GET /broken => 500 {"error":"app\/deep\/broken.lua:3: unexpected symbol near 'end'"}
+GET /broken => 500 {"error":"app/deep/broken.lua:3: unexpected symbol near 'end'"}
 
 
 
@@ -64,7 +64,7 @@ GET /broken => 500 {"error":"app\/deep\/broken.lua:3: unexpected symbol near 'en
     spacer_gateway app/gateway.lua;
     spacer_env development;
 --- cases
-GET /broken => 500 {"error":"app\/deep\/broken.lua:3: unexpected symbol near 'end'"}
+GET /broken => 500 {"error":"app/deep/broken.lua:3: unexpected symbol near 'end'"}
 
 
 

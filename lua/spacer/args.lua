@@ -1,4 +1,4 @@
---- Query strings and forms: ngx.encode_args, ngx.decode_args, ngx.req.get_uri_args and its kin; ngx.escape_uri.
+--- Query strings and forms: how they are decoded and encoded; ngx.req.get_uri_args and its kin.
 
 local ffi = require "ffi"
 local base = require "spacer.base"
@@ -6,8 +6,7 @@ local C, check, bad_argument, out, out_string =
     base.C, base.check, base.bad_argument, base.out, base.out_string
 local ffi_string, ffi_new = ffi.string, ffi.new
 local type, tostring, tonumber, pairs, error, select = type, tostring, tonumber, pairs, error, select
-local concat = table.concat
-local floor, huge = math.floor, math.huge
+local huge = math.huge
 
 local _M = {}
 
@@ -59,61 +58,43 @@ local function decode(data, len, max, t)
 end
 _M.decode = decode
 
-local function escape(text)
-    C.spacer_escape_uri(text, #text, 2, out)
-    return out_string()
-end
-
-local function put(parts, n, key, value)
+-- Appends a pair to the list that is being encoded; returns how many there are.
+local function put(n, key, value)
     local kind = type(value)
-    if kind == "string" or kind == "number" then
-        parts[n + 1] = key .. "=" .. escape(tostring(value))
+    if kind == "number" then
+        value = tostring(value)
+    elseif kind ~= "string" then
+        if kind ~= "boolean" then
+            error("attempt to use " .. kind .. " as query arg value", 4)
+        elseif not value then
+            return n
+        end
+        C.spacer_encode_arg(n == 0, key, #key, nil, 0, out)
         return n + 1
-    elseif value == true then
-        parts[n + 1] = key
-        return n + 1
-    elseif value == false then
-        return n
     end
-    error("attempt to use " .. (type(value)) .. " as query arg value", 4)
+    C.spacer_encode_arg(n == 0, key, #key, value, #value, out)
+    return n + 1
 end
 
---- A table as a query string.
+--- A table as a query string. Its errors are raised two levels up: at the caller of the API function that calls this.
 function _M.encode(t)
-    local parts, n = {}, 0
+    local n = 0
     for key, value in pairs(t) do
         if type(key) ~= "string" then
             error("attempt to use a non-string key in the \"args\" option table", 3)
         end
-        key = escape(key)
         if type(value) == "table" then
-            for i = 1, #value do
-                n = put(parts, n, key, value[i])
+            for _, element in pairs(value) do
+                n = put(n, key, element)
             end
         else
-            n = put(parts, n, key, value)
+            n = put(n, key, value)
         end
     end
-    return concat(parts, "&")
+    return n > 0 and out_string() or ""
 end
 
 function _M.install(ngx)
-    function ngx.encode_args(t)
-        if type(t) ~= "table" then
-            bad_argument(1, "encode_args", "table expected, got " .. (t == nil and "no value" or type(t)))
-        end
-        return _M.encode(t)
-    end
-
-    function ngx.decode_args(text, max)
-        if type(text) == "number" then
-            text = tostring(text)
-        elseif type(text) ~= "string" then
-            bad_argument(1, "decode_args", "string expected, got " .. (text == nil and "no value" or type(text)))
-        end
-        return decode(text, #text, max or 100, {})
-    end
-
     function ngx.req.get_uri_args(max, t)
         if max ~= nil and type(max) ~= "number" then
             bad_argument(1, "get_uri_args", "number expected, got " .. type(max))
@@ -158,37 +139,6 @@ function _M.install(ngx)
             return {}
         end
         return decode(body, #body, max or 100, {})
-    end
-
-    function ngx.escape_uri(text, kind)
-        if type(text) ~= "string" then
-            text = text == nil and "" or tostring(text)
-        end
-        if kind == nil then
-            kind = 2
-        elseif type(kind) ~= "number" then
-            error("\"type\" is not a number", 3)
-        elseif kind < 0 or kind > 8 or floor(kind) ~= kind then
-            error("\"type\" " .. kind .. " out of range", 3)
-        end
-        C.spacer_escape_uri(text, #text, kind, out)
-        return out_string()
-    end
-
-    function ngx.unescape_uri(text)
-        if type(text) ~= "string" then
-            text = text == nil and "" or tostring(text)
-        end
-        C.spacer_unescape_uri(text, #text, out)
-        return out_string()
-    end
-
-    function ngx.quote_sql_str(text)
-        if type(text) ~= "string" then
-            text = text == nil and "" or tostring(text)
-        end
-        C.spacer_quote_sql_str(text, #text, out)
-        return out_string()
     end
 end
 

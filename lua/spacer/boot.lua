@@ -13,6 +13,7 @@ ngx.var = require "spacer.var"
 require "spacer.output"(ngx)
 require "spacer.headers"(ngx)
 require("spacer.args").install(ngx)
+require "spacer.encoding"(ngx)
 require "spacer.request"(ngx)
 require "spacer.time"(ngx)
 require "spacer.capture"(ngx)

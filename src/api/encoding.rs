@@ -1,130 +1,38 @@
-//! Escaping of URIs, arguments, header fields and SQL strings; times in the formats of HTTP and cookies.
+//! Escaping, argument lists, base64, quoting and digests, by the crate `httptext`; times in the formats of HTTP and cookies.
 
-use std::borrow::Cow;
 use std::ffi::c_int;
+use std::ptr;
 
+use httptext::args::{self, Decoder};
+use httptext::{base64, digest, escape_into, unescape_into};
 use nginx_sys::*;
 
 use super::{arg, scratch, spacer_str, NONE, OK};
 use crate::nginx;
+use crate::nginx::cell::Worker;
 
-/// What is escaped where.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Escape {
-    Uri,
-    Args,
-    Component,
-    Html,
-    Refresh,
-    Memcached,
-    HeaderName,
-    HeaderValue,
+pub use httptext::{escape, Escape};
+
+/// Gives back what `fill` appends to an empty buffer.
+fn give(out: &mut spacer_str, fill: impl FnOnce(&mut Vec<u8>)) {
+    // SAFETY: the text is read before the next boundary call, and `fill` makes none.
+    let text = unsafe { scratch() };
+    fill(text);
+    out.set(text);
 }
 
-impl Escape {
-    const fn escapes(self, byte: u8) -> bool {
-        match self {
-            Escape::Uri => byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?'),
-            Escape::Args => {
-                byte <= b' ' || byte >= 0x7f || matches!(byte, b'#' | b'%' | b'?' | b'+')
-            }
-            // Everything that RFC 3986 does not call unreserved, but for what `encodeURIComponent` leaves alone.
-            Escape::Component => {
-                !byte.is_ascii_alphanumeric()
-                    && !matches!(
-                        byte,
-                        b'-' | b'.' | b'_' | b'~' | b'!' | b'*' | b'\'' | b'(' | b')'
-                    )
-            }
-            Escape::Html => {
-                byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'#' | b'%' | b'\'')
-            }
-            Escape::Refresh => byte <= b' ' || byte >= 0x7f || matches!(byte, b'"' | b'%' | b'\''),
-            Escape::Memcached => byte <= b' ' || byte == b'%',
-            Escape::HeaderName => {
-                byte <= b' '
-                    || byte >= 0x7f
-                    || matches!(
-                        byte,
-                        b'"' | b'(' | b')' | b',' | b'/' | b':'
-                            ..=b'@' | b'[' | b'\\' | b']' | b'{' | b'}'
-                    )
-            }
-            Escape::HeaderValue => (byte < b' ' && byte != b'\t') || byte == 0x7f,
+/// As [`give`], or `NONE` where `fill` fails.
+fn give_some<E>(out: &mut spacer_str, fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> c_int {
+    let mut status = OK;
+    give(out, |text| {
+        if fill(text).is_err() {
+            status = NONE;
         }
-    }
-
-    /// [`Escape::escapes`] for every byte.
-    const fn table(self) -> [bool; 256] {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            table[byte] = self.escapes(byte as u8);
-            byte += 1;
-        }
-        table
-    }
-
-    fn escaped(self) -> &'static [bool; 256] {
-        const TABLES: [[bool; 256]; 8] = [
-            Escape::Uri.table(),
-            Escape::Args.table(),
-            Escape::Component.table(),
-            Escape::Html.table(),
-            Escape::Refresh.table(),
-            Escape::Memcached.table(),
-            Escape::HeaderName.table(),
-            Escape::HeaderValue.table(),
-        ];
-        &TABLES[self as usize]
-    }
+    });
+    status
 }
 
-/// `text` with the bytes that must be escaped as `%XX`.
-pub fn escape(text: &[u8], kind: Escape) -> Cow<'_, [u8]> {
-    let table = kind.escaped();
-    if !text.iter().any(|&byte| table[byte as usize]) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = Vec::with_capacity(text.len() * 2);
-    escape_into(&mut out, text, kind);
-    Cow::Owned(out)
-}
-
-fn escape_into(out: &mut Vec<u8>, text: &[u8], kind: Escape) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let table = kind.escaped();
-    for &byte in text {
-        if table[byte as usize] {
-            out.extend_from_slice(&[b'%', HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]);
-        } else {
-            out.push(byte);
-        }
-    }
-}
-
-/// Appends `text` with its `%XX` decoded and, in arguments, `+` as a space. An invalid escape stays as it is.
-pub fn unescape_into(out: &mut Vec<u8>, text: &[u8], plus_is_space: bool) {
-    let hex = |byte: Option<&u8>| byte.and_then(|&b| (b as char).to_digit(16));
-    let mut i = 0;
-    while i < text.len() {
-        match text[i] {
-            b'%' => match (hex(text.get(i + 1)), hex(text.get(i + 2))) {
-                (Some(high), Some(low)) => {
-                    out.push((high * 16 + low) as u8);
-                    i += 2;
-                }
-                _ => out.push(b'%'),
-            },
-            b'+' if plus_is_space => out.push(b' '),
-            byte => out.push(byte),
-        }
-        i += 1;
-    }
-}
-
-/// `ngx.escape_uri(text, type)`, with nginx's numbers: 0 for a whole URI, 1 arguments, 2 a component, 3 HTML, 4 the
-/// `Refresh` header, 5 and 6 memcached and mail, 7 a header's name, 8 its value.
+/// `kind` is one of `ngx.escape_uri`'s types; another stands for a component.
 #[no_mangle]
 pub extern "C" fn spacer_escape_uri(
     data: *const u8,
@@ -132,32 +40,15 @@ pub extern "C" fn spacer_escape_uri(
     kind: c_int,
     out: &mut spacer_str,
 ) {
-    // SAFETY: Lua's string; the result is read before the next call.
-    unsafe {
-        let kind = match kind {
-            0 => Escape::Uri,
-            1 => Escape::Args,
-            3 => Escape::Html,
-            4 => Escape::Refresh,
-            5 | 6 => Escape::Memcached,
-            7 => Escape::HeaderName,
-            8 => Escape::HeaderValue,
-            _ => Escape::Component,
-        };
-        let text = scratch();
-        escape_into(text, arg(data, len), kind);
-        out.set(text);
-    }
+    let kind = Escape::from_type(kind).unwrap_or(Escape::Component);
+    // SAFETY: Lua's string.
+    give(out, |text| escape_into(text, unsafe { arg(data, len) }, kind));
 }
 
 #[no_mangle]
 pub extern "C" fn spacer_unescape_uri(data: *const u8, len: usize, out: &mut spacer_str) {
-    // SAFETY: Lua's string; the result is read before the next call.
-    unsafe {
-        let text = scratch();
-        unescape_into(text, arg(data, len), true);
-        out.set(text);
-    }
+    // SAFETY: Lua's string.
+    give(out, |text| unescape_into(text, unsafe { arg(data, len) }));
 }
 
 /// A key and its value in a query; a null value stands for a key without `=`.
@@ -183,9 +74,18 @@ pub extern "C" fn spacer_decode_args(
     // SAFETY: Lua's string and its array of `max` elements. The pairs point into the scratch buffer once it is full.
     unsafe {
         let text = scratch();
+        let list = arg(data, len).get(from..).unwrap_or_default();
+        let mut decoder = Decoder::new(list, max);
         let pairs = std::slice::from_raw_parts_mut(pairs, max);
-        let (n, more) = decode_args(arg(data, len).get(from..), text, pairs);
-        *next = more.map_or(len, |more| from + more);
+        // The buffer moves while it grows: the places are found when it is full.
+        let there = ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
+        let mut n = 0;
+        while let Some(pair) = decoder.next_into(text) {
+            let data = if pair.value.is_some() { there } else { ptr::null() };
+            pairs[n].key = spacer_str { data: there, len: pair.key.len() };
+            pairs[n].value = spacer_str { data, len: pair.value.map_or(0, |value| value.len()) };
+            n += 1;
+        }
         let mut at = text.as_ptr();
         for part in pairs[..n].iter_mut().flat_map(|pair| [&mut pair.key, &mut pair.value]) {
             if !part.data.is_null() {
@@ -193,67 +93,126 @@ pub extern "C" fn spacer_decode_args(
                 at = at.add(part.len);
             }
         }
-        match more {
-            Some(_) => -1 - n as c_int,
-            None => n as c_int,
+        *next = len - decoder.rest().map_or(0, <[u8]>::len);
+        if decoder.rest().is_some() {
+            -1 - n as c_int
+        } else {
+            n as c_int
         }
     }
 }
 
-/// Appends the keys and values of the first parts of a query to `text`, and puts their lengths into `pairs`, with a null
-/// pointer for a value that isn't there. Gives the number of pairs, and where the part that follows the last begins.
-fn decode_args(
-    query: Option<&[u8]>,
-    text: &mut Vec<u8>,
-    pairs: &mut [spacer_pair],
-) -> (usize, Option<usize>) {
-    let (mut n, mut at) = (0, 0);
-    let Some(query) = query else { return (0, None) };
-    for part in query.split(|&byte| byte == b'&').take(pairs.len()) {
-        at += part.len() + 1;
-        let (key, value) = match part.iter().position(|&byte| byte == b'=') {
-            Some(at) => (&part[..at], Some(&part[at + 1..])),
-            None => (part, None),
-        };
-        let start = text.len();
-        unescape_into(text, key, true);
-        if text.len() == start {
-            continue;
+/// What `spacer_encode_arg` has put together.
+static ENCODED: Worker<Vec<u8>> = Worker::new(Vec::new());
+
+/// Appends a pair to the list that is being encoded, which `first` begins; a null value is none. Gives the list.
+#[no_mangle]
+pub extern "C" fn spacer_encode_arg(
+    first: bool,
+    key: *const u8,
+    key_len: usize,
+    value: *const u8,
+    value_len: usize,
+    out: &mut spacer_str,
+) {
+    // SAFETY: Lua's strings; one thread, and the list is read before the next is begun.
+    unsafe {
+        let list = &mut *ENCODED.get();
+        if first {
+            list.clear();
+            list.shrink_to(1 << 16);
         }
-        let there = std::ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
-        pairs[n].key = spacer_str { data: there, len: text.len() - start };
-        let start = text.len();
-        let data = value.map_or(std::ptr::null(), |value| {
-            unescape_into(text, value, true);
-            there
-        });
-        pairs[n].value = spacer_str { data, len: text.len() - start };
-        n += 1;
+        let value = (!value.is_null()).then(|| arg(value, value_len));
+        args::encode_into(list, arg(key, key_len), value);
+        out.set(list);
     }
-    (n, (at <= query.len()).then_some(at))
 }
 
 #[no_mangle]
 pub extern "C" fn spacer_quote_sql_str(data: *const u8, len: usize, out: &mut spacer_str) {
-    // SAFETY: Lua's string; the result is read before the next call.
-    unsafe {
-        let text = scratch();
-        text.push(b'\'');
-        for &byte in arg(data, len) {
-            match byte {
-                b'\0' => text.extend_from_slice(b"\\0"),
-                b'\n' => text.extend_from_slice(b"\\n"),
-                b'\r' => text.extend_from_slice(b"\\r"),
-                b'\t' => text.extend_from_slice(b"\\t"),
-                8 => text.extend_from_slice(b"\\b"),
-                26 => text.extend_from_slice(b"\\Z"),
-                b'\\' | b'\'' | b'"' => text.extend_from_slice(&[b'\\', byte]),
-                _ => text.push(byte),
-            }
-        }
-        text.push(b'\'');
-        out.set(text);
-    }
+    // SAFETY: Lua's string.
+    give(out, |text| httptext::quote_sql_into(text, unsafe { arg(data, len) }));
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_encode_base64(
+    data: *const u8,
+    len: usize,
+    padding: bool,
+    out: &mut spacer_str,
+) {
+    // SAFETY: Lua's string.
+    give(out, |text| base64::encode_into(text, unsafe { arg(data, len) }, padding));
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_encode_base64url(data: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string.
+    give(out, |text| base64::encode_url_into(text, unsafe { arg(data, len) }));
+}
+
+/// `NONE` for what is no base64, here and below.
+#[no_mangle]
+pub extern "C" fn spacer_decode_base64(data: *const u8, len: usize, out: &mut spacer_str) -> c_int {
+    // SAFETY: Lua's string.
+    give_some(out, |bytes| base64::decode_into(bytes, unsafe { arg(data, len) }))
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_decode_base64url(
+    data: *const u8,
+    len: usize,
+    out: &mut spacer_str,
+) -> c_int {
+    // SAFETY: Lua's string.
+    give_some(out, |bytes| base64::decode_url_into(bytes, unsafe { arg(data, len) }))
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_decode_base64mime(
+    data: *const u8,
+    len: usize,
+    out: &mut spacer_str,
+) -> c_int {
+    // SAFETY: Lua's string.
+    give_some(out, |bytes| base64::decode_mime_into(bytes, unsafe { arg(data, len) }))
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_crc32(data: *const u8, len: usize) -> u32 {
+    // SAFETY: Lua's string.
+    digest::crc32(unsafe { arg(data, len) })
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_md5(data: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string.
+    give(out, |text| text.extend_from_slice(&digest::md5_hex(unsafe { arg(data, len) })));
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_md5_bin(data: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string.
+    give(out, |bytes| bytes.extend_from_slice(&digest::md5(unsafe { arg(data, len) })));
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_sha1_bin(data: *const u8, len: usize, out: &mut spacer_str) {
+    // SAFETY: Lua's string.
+    give(out, |bytes| bytes.extend_from_slice(&digest::sha1(unsafe { arg(data, len) })));
+}
+
+#[no_mangle]
+pub extern "C" fn spacer_hmac_sha1(
+    key: *const u8,
+    key_len: usize,
+    data: *const u8,
+    len: usize,
+    out: &mut spacer_str,
+) {
+    // SAFETY: Lua's strings.
+    let (key, data) = unsafe { (arg(key, key_len), arg(data, len)) };
+    give(out, |bytes| bytes.extend_from_slice(&digest::hmac_sha1(key, data)));
 }
 
 #[no_mangle]

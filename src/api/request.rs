@@ -4,6 +4,7 @@ use std::ffi::c_int;
 
 use nginx_sys::*;
 
+use super::encoding::{escape, Escape};
 use super::{arg, error, spacer_str, with_context, with_request, OK, RAISE};
 use crate::nginx;
 use crate::request::method::method_name;
@@ -50,7 +51,7 @@ pub extern "C" fn spacer_req_set_args(data: *const u8, len: usize) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's string, copied into the pool of a live request.
         unsafe {
-            match nginx::pool_str((*ctx.r).pool, arg(data, len)) {
+            match nginx::pool_str((*ctx.r).pool, &escape(arg(data, len), Escape::ArgsLine)) {
                 Some(copy) => {
                     (*ctx.r).args = copy;
                     (*ctx.r).set_valid_unparsed_uri(0);

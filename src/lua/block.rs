@@ -4,9 +4,9 @@
 use std::ffi::c_char;
 use std::ptr;
 
+use luasource::Scanner;
 use nginx_sys::*;
 
-use super::scan::{Scanner, Unclosed};
 use crate::nginx::{self, conf_error, CONF_ERROR};
 
 /// A block's Lua and the line its first character stands on.
@@ -31,34 +31,21 @@ pub unsafe fn read(cf: *mut ngx_conf_t) -> Result<Block, *mut c_char> {
         let mut scanner = Scanner::new();
         let mut source = Vec::new();
         loop {
-            while (*buffer).pos < (*buffer).last {
-                let byte = *(*buffer).pos;
+            let rest =
+                nginx::raw_bytes((*buffer).pos, (*buffer).last.offset_from((*buffer).pos) as usize);
+            let end = scanner.scan(rest);
+            let text = &rest[..end.unwrap_or(rest.len())];
+            source.extend_from_slice(text);
+            (*file).line += text.iter().filter(|&&byte| byte == b'\n').count();
+            (*buffer).pos = (*buffer).pos.add(text.len());
+            if end.is_some() {
                 (*buffer).pos = (*buffer).pos.add(1);
-                if byte == b'\n' {
-                    (*file).line += 1;
-                }
-                if scanner.feed(byte) {
-                    return Ok(Block { source, line });
-                }
-                source.push(byte);
+                return Ok(Block { source, line });
             }
             if !refill(cf)? {
-                return Err(match scanner.unclosed() {
-                    Unclosed::LongBracket(bracket) => conf_error(
-                        cf,
-                        &format!(
-                            "Lua code block missing the closing long bracket \"{bracket}\", the inlined Lua code \
-                             may be too long"
-                        ),
-                    ),
-                    Unclosed::Block => conf_error(
-                        cf,
-                        &format!(
-                            "unexpected end of file, expecting terminating characters for lua code block that \
-                             starts at line {line}"
-                        ),
-                    ),
-                });
+                let unclosed = scanner.unclosed();
+                (*file).line = unclosed.line(line);
+                return Err(conf_error(cf, &unclosed.message(line)));
             }
         }
     }

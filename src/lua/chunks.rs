@@ -11,9 +11,6 @@ use super::{string_at, Vm};
 use crate::lua::code::{Code, Source};
 use crate::nginx::{self, Request};
 
-/// What bytecode starts with.
-const BYTECODE: u8 = 0x1b;
-
 /// Why a chunk isn't there, and the status that a request is answered with.
 pub struct Error {
     pub status: ngx_int_t,
@@ -113,7 +110,7 @@ impl Vm {
         name.extend_from_slice(path.as_os_str().as_bytes());
         let name =
             CString::new(name).map_err(|_| Error::broken(b"a path with a NUL byte".to_vec()))?;
-        self.compile(without_shebang(&text), &name).map_err(|message| {
+        self.compile(luasource::without_shebang(&text), &name).map_err(|message| {
             Error::broken(
                 [format!("failed to load external Lua file \"{shown}\": ").as_bytes(), &message]
                     .concat(),
@@ -123,8 +120,8 @@ impl Vm {
 
     /// Compiles `text` to a reference in the registry, or to the compiler's message.
     ///
-    /// A chunk is a vararg function, which LuaJIT never compiles from its start. So the text is made the body of a
-    /// plain function, where it is Lua source that doesn't use `...`.
+    /// The text is compiled by itself first, which refuses what is no chunk, and then as the body of a plain function,
+    /// which is used where the text is Lua source without `...`.
     fn compile(&self, text: &[u8], name: &CString) -> Result<c_int, Vec<u8>> {
         // SAFETY: loading and calling are protected, and the stack is as before afterwards.
         unsafe {
@@ -136,8 +133,7 @@ impl Vm {
                 lua::lua_settop(l, -2);
                 return Err(message);
             }
-            if text.first() != Some(&BYTECODE) {
-                let body = [b"return function() ", text, b"\nend"].concat();
+            if let Some(body) = luasource::as_function(text) {
                 let loaded =
                     lua::luaL_loadbuffer(l, body.as_ptr().cast(), body.len(), name.as_ptr());
                 if loaded == lua::LUA_OK && lua::lua_pcall(l, 0, 1, 0) == lua::LUA_OK {
@@ -157,15 +153,6 @@ pub fn push_reference(l: *mut lua::lua_State, reference: c_int) {
     unsafe {
         lua::lua_rawgeti_(l, lua::LUA_REGISTRYINDEX, reference as _);
     }
-}
-
-/// A first line that starts with `#` is for the shell.
-fn without_shebang(text: &[u8]) -> &[u8] {
-    if text.first() != Some(&b'#') {
-        return text;
-    }
-    let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(text.len());
-    &text[end..]
 }
 
 /// The path of a `_by_lua_file`, with variables resolved, relative to nginx's prefix.

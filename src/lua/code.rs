@@ -90,28 +90,10 @@ pub unsafe fn read(
     }
 }
 
-/// LuaJIT shows the first 60 characters of a chunk's name.
-const CHUNK_NAME_MAX: usize = 59;
-
 unsafe fn chunk_name(cf: *mut ngx_conf_t, tag: &str, line: ngx_uint_t) -> CString {
     // SAFETY: the parser's file and the cycle are live during a directive's handler.
     let (file, prefix) = unsafe {
         (nginx::bytes((*(*cf).conf_file).file.name), nginx::bytes((*(*cf).cycle).conf_prefix))
     };
-    let line = line.to_string();
-    let room = CHUNK_NAME_MAX.saturating_sub(tag.len() + line.len() + "(:)".len());
-    let shown = if file.ends_with(b"/nginx.conf") {
-        b"nginx.conf"
-    } else {
-        file.strip_prefix(prefix).filter(|rest| !rest.is_empty()).unwrap_or(file)
-    };
-    let (dots, shown) = if shown.len() > room {
-        ("...", &shown[shown.len() - room.saturating_sub(3)..])
-    } else {
-        ("", shown)
-    };
-    let mut name = format!("={tag}({dots}").into_bytes();
-    name.extend_from_slice(shown);
-    name.extend_from_slice(format!(":{line})").as_bytes());
-    CString::new(name).unwrap_or_else(|_| c"=(chunk)".into())
+    luasource::chunk_name(tag, file, prefix, line)
 }

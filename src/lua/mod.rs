@@ -7,7 +7,6 @@ mod block;
 pub mod chunks;
 pub mod code;
 mod embedded;
-mod scan;
 pub mod traceback;
 
 use std::cell::{Cell, RefCell};

@@ -4,8 +4,8 @@ use std::ptr;
 
 use nginx_sys::*;
 
-use crate::api::encoding::{escape, Escape};
 use crate::nginx::{self, Request};
+use httptext::{escape, Escape};
 
 /// Sets a request header; `append` keeps the values that it has, and no value removes it. `None` when there is no memory.
 ///

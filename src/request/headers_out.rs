@@ -5,9 +5,9 @@ use std::ptr;
 use nginx_sys::*;
 
 use super::ctx::Ctx;
-use crate::api::encoding::{escape, Escape};
 use crate::conf;
 use crate::nginx::{self, Request};
+use httptext::{escape, Escape};
 
 /// Sets `Content-Type` to the location's default, unless that is turned off or Lua has set it.
 ///
