@@ -39,7 +39,7 @@ GET /last/bills/a => 200 {"data":[1,{"x":1},"bills",true]}
 
 
 
-=== TEST 2: an event of a replay comes with the request, from this machine only
+=== TEST 2: an event of a replay comes with the request
 --- config
 location = /trigger { spacer_trigger; }
 spacer_gateway app/gateway.lua;

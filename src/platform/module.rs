@@ -5,6 +5,7 @@ use std::ptr;
 
 use nginx_sys::*;
 
+use super::access::{listener, token};
 use super::conf::{self, LocConf, MainConf};
 use super::function::{error_page, variables};
 use super::gateway::directives::*;
@@ -24,7 +25,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-static mut COMMANDS: [ngx_command_t; 9] = [
+static mut COMMANDS: [ngx_command_t; 10] = [
     command(c"spacer_project", MAIN | SRV | TAKE1, set_project, AT_LOC, 0),
     command(
         c"spacer_env",
@@ -51,6 +52,7 @@ static mut COMMANDS: [ngx_command_t; 9] = [
     command(c"spacer_function", LOC | TAKE1, set_function, AT_LOC, 0),
     command(c"spacer_append", LOC | NOARGS, set_append, AT_LOC, 0),
     command(c"spacer_trigger", LOC | NOARGS, set_trigger, AT_LOC, 0),
+    command(c"spacer_private", SRV | NOARGS, listener::set_private, AT_LOC, 0),
     END,
 ];
 
@@ -86,7 +88,11 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 return nginx::OK;
             }
             error_page::install();
-            if load_projects(cf) {
+            if let Err(message) = token::read() {
+                log_error!(NGX_LOG_EMERG, (*cf).log, "{message}");
+                return nginx::ERROR;
+            }
+            if listener::check(cf) && load_projects(cf) {
                 nginx::OK
             } else {
                 nginx::ERROR

@@ -1,4 +1,5 @@
-//! `spacer_project`, `spacer_gateway`, `spacer_function`, `spacer_append` and `spacer_trigger`.
+//! `spacer_project`, `spacer_gateway`, `spacer_function`, `spacer_append` and `spacer_trigger`. `spacer_private` is in
+//! `access`.
 
 use std::ffi::{c_char, c_void, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -106,29 +107,45 @@ pub unsafe extern "C" fn set_gateway(
         // The table was just loaded, so it is there.
         let Ok((table, _)) = gateway.table(false) else { return CONF_ERROR };
         let gateway = Rc::new(gateway);
-        let pool = (*cf).pool;
-        let routes = nginx::pool_box(
-            pool,
-            Endpoint { project: project.clone(), kind: Kind::Gateway(gateway) },
-        );
-        let private = nginx::pool_box(pool, Endpoint { project, kind: Kind::Private });
-        if routes.is_null() || private.is_null() {
+        let routes =
+            nginx::pool_box((*cf).pool, Endpoint { project, kind: Kind::Gateway(gateway) });
+        if routes.is_null() {
             return CONF_ERROR;
         }
-        let own = table.locations();
-        let names = own.iter().map(|location| match location {
-            Location::Exact(path) => (path.as_str(), true, routes),
-            Location::Prefix(path) => (path.as_str(), false, routes),
-        });
-        // Everything else of the server gets the platform's 404, and, in development, the routes of a file that has
-        // changed since.
-        let names = names.chain([("/private/", false, private), ("/", false, routes)]);
-        for (path, exact, endpoint) in names {
-            if let Err(returned) = locations::add(cf, Name { path, exact }, endpoint) {
-                return returned;
-            }
+        let add = |path: &str, exact| locations::add(cf, Name { path, exact }, routes);
+        let added = table
+            .locations()
+            .iter()
+            .try_for_each(|location| match location {
+                Location::Exact(path) => add(path, true),
+                Location::Prefix(path) => add(path, false),
+            })
+            .and_then(|()| add_private(cf, conf))
+            // Everything else of the server gets the platform's 404, and, in development, the routes of a file that
+            // has changed since.
+            .and_then(|()| add("/", false));
+        if let Err(returned) = added {
+            return returned;
         }
         CONF_OK
+    }
+}
+
+/// Adds the location of private functions to the `server` being read.
+///
+/// # Safety
+/// Called from a directive's handler inside `server`, with the module's configuration for it.
+pub unsafe fn add_private(cf: *mut ngx_conf_t, conf: &LocConf) -> Result<(), *mut c_char> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(project) = project(cf, conf) else {
+            return Err(conf_error(cf, &format!("\"spacer_private\" {NO_PROJECT}")));
+        };
+        let private = nginx::pool_box((*cf).pool, Endpoint { project, kind: Kind::Private });
+        if private.is_null() {
+            return Err(CONF_ERROR);
+        }
+        locations::add(cf, Name { path: "/private/", exact: false }, private)
     }
 }
 
