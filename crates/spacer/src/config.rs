@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use application::{is_user, Application, Listen};
-use nix::unistd::Uid;
+use nix::unistd::{Group, Uid, User};
 
 use crate::cli::{NginxOptions, ServerOptions};
 use crate::error::Error;
@@ -135,7 +135,7 @@ impl<'a> Config<'a> {
         }
         let chosen = self.options.user.as_ref().or(application.user.as_ref());
         match chosen {
-            Some(user) if is_user(user) => Ok(format!("user {user};")),
+            Some(user) if is_user(user) => Ok(user_directive(user)),
             Some(user) => Err(Error::Config {
                 file: "--user".into(),
                 line: None,
@@ -147,6 +147,16 @@ impl<'a> Config<'a> {
             None if development => Ok("user root;".into()),
             None => Ok(String::new()),
         }
+    }
+}
+
+/// Without a group, nginx takes the one of the user's name, which not every user has.
+fn user_directive(user: &str) -> String {
+    let found = User::from_name(user).ok().flatten();
+    let group = found.and_then(|user| Group::from_gid(user.gid).ok().flatten());
+    match group.filter(|group| is_user(&group.name) && group.name != user) {
+        Some(group) => format!("user {user} {};", group.name),
+        None => format!("user {user};"),
     }
 }
 

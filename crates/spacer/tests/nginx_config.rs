@@ -40,6 +40,23 @@ fn the_template_is_filled_in() {
 }
 
 #[test]
+fn workers_run_in_the_main_group_of_their_user() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: nginx gives workers a user when root starts it");
+        return;
+    }
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user nobody");
+    let group = nix::unistd::Group::from_gid(nobody.gid).unwrap().expect("its group").name;
+    let line = match group.as_str() {
+        "nobody" => "user nobody;\n".to_string(),
+        group => format!("user nobody {group};\n"),
+    };
+    let project = Project::new();
+    let text = rendered(&project, &["--env", "production", "--user", "nobody"]);
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
 fn private_functions_have_a_server_where_the_application_says() {
     let project = Project::new();
     let with = |line: &str| {
