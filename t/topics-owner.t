@@ -68,7 +68,7 @@ sub write_file {
 sub make_shop {
     my ($more) = @_;
     my $shop = "$dir/shop";
-    remove_tree($shop);
+    remove_tree($shop, "$dir/events", "$dir/etc", "$dir/precious");
     make_path("$shop/app", "$shop/config");
     write_file("$shop/$_", $FILES{$_}) for keys %FILES;
     system('sh', '-euc', "umask 022; cd '$shop'; $more") == 0 or die "--- files: $more";
@@ -205,7 +205,52 @@ qr{user nobody can't write \S+/shop/data/production.db \(of root, mode 644\)}
 
 
 
-=== TEST 10: in development nginx starts; the log and the answer say what is wrong
+=== TEST 10: what a folder of pipes leads to isn't given either
+--- files
+mkdir data ../etc; chown nobody data; chmod 777 ../etc; touch ../etc/shadow; chmod 600 ../etc/shadow
+ln -s ../../etc data/production.db-wake
+--- request
+GET /plain
+--- response_body_filters eval
+[sub { $_[0] . CORE::join ' ', 'owners', map { (stat "$ENV{TEST_NGINX_SHOP}/../etc$_")[4] } '', '/shadow' }]
+--- response_body_like: owners 0 0$
+
+
+
+=== TEST 11: nor anything but a pipe in it
+--- files
+mkdir -p data/production.db-wake; touch data/production.db-wake/shadow; chown nobody data data/production.db-wake
+--- request
+GET /plain
+--- response_body_filters eval
+[sub { $_[0] . 'owner ' . (stat "$ENV{TEST_NGINX_SHOP}/data/production.db-wake/shadow")[4] }]
+--- response_body_like: owner 0$
+
+
+
+=== TEST 12: nor a folder on the way that isn't one
+--- files
+mkdir data ../etc; chown nobody data; ln -s ../../etc data/log
+printf 'logStorage: {production: {driver: sqlite, path: data/log/new/1.db}}\n' >>config/application.yml
+--- must_die
+--- error_log
+user nobody can't make a folder in
+
+
+
+=== TEST 13: the folders of a path are made for them
+--- files
+printf 'logStorage: {production: {driver: sqlite, path: data/log/1.db}}\n' >>config/application.yml
+--- request eval
+["GET /append/a", "GET /owners?dir=$ENV{TEST_NGINX_SHOP}"]
+--- response_body eval
+["{\"data\":[\"ok\",1]}\n", qr/\{"data":\["data nobody","data\\\/log nobody","data\\\/log\\\/1.db nobody"/]
+--- no_error_log
+[error]
+
+
+
+=== TEST 14: in development nginx starts; the log and the answer say what is wrong
 --- development
 --- files
 mkdir data; chown bin data
@@ -218,7 +263,7 @@ qr{\[error\] .*event log \S+/shop/data/development.db is unavailable: user nobod
 
 
 
-=== TEST 11: nginx -t finds it too, and changes nothing
+=== TEST 15: nginx -t finds it too, and changes nothing
 --- request
 GET /plain
 --- response_body_filters eval
@@ -227,7 +272,7 @@ GET /plain
 
 
 
-=== TEST 12: a reload goes on without the log, and says so
+=== TEST 16: a reload goes on without the log, and says so
 --- request eval
 ["GET /plain", "GET /plain", "GET /append/a"]
 --- response_body_filters eval

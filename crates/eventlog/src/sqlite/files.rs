@@ -4,16 +4,18 @@
 //! been root as well: what root has made is given to that user before the workers start. What can't be used all the
 //! same is named, with its owner and what to do.
 
-use std::ffi::CString;
-use std::fs::{self, DirBuilder, Metadata};
+use std::ffi::{CString, OsStr};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::unistd::{self, AccessFlags, Gid, Uid};
-use rustix::fs::{chownat, open, AtFlags, Mode, OFlags};
+use rustix::fs::{chownat, fstat, mkdirat, open, openat, AtFlags, Dir, FileType, Mode, OFlags};
 
 use super::owner::{folder_of, FOLDER_MODE};
 
@@ -56,24 +58,29 @@ impl Files {
     /// this process, can use it all. The error says what can't be used, and why.
     pub fn prepare(&self, user: Option<&User>) -> Result<(), String> {
         let given = self.give(user);
-        let checked = self.check_as(user, |_, _| false);
-        match (checked, given) {
-            (Err(trouble), Err((path, error))) => {
-                Err(format!("{trouble}; nor can {} be made theirs: {error}", path.display()))
+        match (self.check_as(user, &[]), given) {
+            (Err(trouble), Err(error)) => {
+                Err(format!("{trouble}; nor can root change that: {error}"))
             }
+            // What couldn't be given needn't be.
             (checked, _) => checked,
         }
     }
 
     /// Checks what [`prepare`](Files::prepare) would come to, and changes nothing.
     pub fn check(&self, user: Option<&User>) -> Result<(), String> {
-        self.check_as(user, |path, found| self.is_given(path, found, user))
+        let mut given: Vec<_> = self.roots_own(user).into_iter().map(|(path, _)| path).collect();
+        let folder = self.folder();
+        if self.own_folder && !folder.exists() && open_folder(existing(folder), None).is_ok() {
+            given.extend(user.map(|_| folder.to_owned()));
+        }
+        self.check_as(user, &given)
     }
 
     /// What this process can't use, if there is anything.
     pub(super) fn trouble(&self) -> Option<String> {
         let me = unistd::geteuid();
-        self.find_trouble(&name_of(me), me, |_, _| false)
+        self.find_trouble(&name_of(me), &[])
     }
 
     fn companion(&self, suffix: &str) -> PathBuf {
@@ -92,71 +99,73 @@ impl Files {
         [self.folder().to_owned(), self.database.clone()].into_iter().chain(companions)
     }
 
-    /// Whether a file is to be `user`'s, since root has made it.
-    fn is_given(&self, path: &Path, found: &Metadata, user: Option<&User>) -> bool {
-        let wanted = user.is_some_and(|user| !user.uid.is_root()) && found.uid() == 0;
-        let kind = found.file_type();
-        wanted
-            && match kind {
-                _ if path == self.folder() => self.own_folder && kind.is_dir(),
-                _ if kind.is_dir() => path == self.companion(WAKE),
-                // One that has another name may be anybody's.
-                _ => (kind.is_file() || kind.is_fifo()) && found.nlink() == 1,
+    /// What root has made and `user` is to have: opened, so that what is looked at is what is given. The user may be at
+    /// work in the folder, so that no link is followed, and a file with a second name, which may be anybody's, left alone.
+    fn roots_own(&self, user: Option<&User>) -> Vec<(PathBuf, OwnedFd)> {
+        let mut found = Vec::new();
+        let named =
+            self.database.file_name().filter(|_| user.is_some_and(|user| !user.uid.is_root()));
+        let (Some(name), Ok(folder)) = (named, open_folder(self.folder(), None)) else {
+            return found;
+        };
+        let of_root = |file: &OwnedFd, is_kind: fn(FileType) -> bool| {
+            fstat(file).is_ok_and(|stat| {
+                let kind = FileType::from_raw_mode(stat.st_mode);
+                stat.st_uid == 0
+                    && is_kind(kind)
+                    && (kind == FileType::Directory || stat.st_nlink == 1)
+            })
+        };
+        for suffix in [""].iter().chain(&COMPANIONS) {
+            let mut name = name.to_owned();
+            name.push(suffix);
+            if let Ok(file) = openat(&folder, &name, LOOK, Mode::empty()) {
+                if of_root(&file, |kind| kind == FileType::RegularFile) {
+                    found.push((self.companion(suffix), file));
+                }
             }
+        }
+        let mut name = name.to_owned();
+        name.push(WAKE);
+        let list = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(wake) = openat(&folder, &name, list, Mode::empty()) {
+            for entry in Dir::read_from(&wake).into_iter().flatten().flatten() {
+                if let Ok(pipe) = openat(&wake, entry.file_name(), LOOK, Mode::empty()) {
+                    if of_root(&pipe, |kind| kind == FileType::Fifo) {
+                        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+                        found.push((self.companion(WAKE).join(name), pipe));
+                    }
+                }
+            }
+            if of_root(&wake, |kind| kind == FileType::Directory) {
+                found.push((self.companion(WAKE), wake));
+            }
+        }
+        if self.own_folder && of_root(&folder, |kind| kind == FileType::Directory) {
+            found.push((self.folder().to_owned(), folder));
+        }
+        found
     }
 
-    fn give(&self, user: Option<&User>) -> Result<(), (PathBuf, io::Error)> {
+    fn give(&self, user: Option<&User>) -> io::Result<()> {
+        let mut made = Vec::new();
         if self.own_folder && !self.folder().exists() {
-            self.make_folder(self.folder(), user)?;
+            open_folder(self.folder(), Some(&mut made))?;
         }
         let Some(user) = user else { return Ok(()) };
-        let pipes = fs::read_dir(self.companion(WAKE)).into_iter().flatten().flatten();
-        for path in self.all().chain(pipes.map(|pipe| pipe.path())) {
-            self.give_one(&path, user).map_err(|error| (path, error))?;
-        }
-        Ok(())
-    }
-
-    fn make_folder(&self, folder: &Path, user: Option<&User>) -> Result<(), (PathBuf, io::Error)> {
-        if let Some(parent) = folder_of(folder).filter(|parent| !parent.exists()) {
-            self.make_folder(parent, user)?;
-        }
-        let made = DirBuilder::new().mode(FOLDER_MODE).create(folder);
-        let given = made.and_then(|()| match user {
-            Some(user) => {
-                let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-                std::os::unix::fs::lchown(folder, Some(uid), Some(gid))
-            }
-            None => Ok(()),
-        });
-        given.map_err(|error| (folder.into(), error))
-    }
-
-    /// What is looked at is what is given: the user may be at work in the folder, and no link is followed there.
-    fn give_one(&self, path: &Path, user: &User) -> io::Result<()> {
-        let file =
-            match open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-                Ok(file) => fs::File::from(file),
-                // What isn't there needs no owner, and what can't be reached is found out afterwards.
-                Err(_) => return Ok(()),
-            };
-        if self.is_given(path, &file.metadata()?, Some(user)) {
-            let (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
-            let uid = Some(rustix::fs::Uid::from_raw(uid));
-            let gid = Some(rustix::fs::Gid::from_raw(gid));
+        let found = self.roots_own(Some(user)).into_iter().map(|(_, file)| file);
+        for file in found.chain(made) {
+            let uid = Some(rustix::fs::Uid::from_raw(user.uid.as_raw()));
+            let gid = Some(rustix::fs::Gid::from_raw(user.gid.as_raw()));
             chownat(&file, "", uid, gid, AtFlags::EMPTY_PATH)?;
         }
         Ok(())
     }
 
-    fn check_as(
-        &self,
-        user: Option<&User>,
-        is_given: impl Fn(&Path, &Metadata) -> bool,
-    ) -> Result<(), String> {
+    fn check_as(&self, user: Option<&User>, given: &[PathBuf]) -> Result<(), String> {
         let me = unistd::geteuid();
         let trouble = match user.filter(|user| user.uid != me) {
-            None => self.find_trouble(&name_of(me), me, is_given),
+            None => self.find_trouble(&name_of(me), given),
             Some(user) => {
                 let _as_user = As::user(user).map_err(|error| {
                     format!(
@@ -165,7 +174,7 @@ impl Files {
                         user.name
                     )
                 })?;
-                self.find_trouble(&user.name, user.uid, is_given)
+                self.find_trouble(&user.name, given)
             }
         };
         trouble.map_or(Ok(()), |trouble| {
@@ -173,13 +182,8 @@ impl Files {
         })
     }
 
-    /// `user` is whom the process acts as at this moment; what `is_given` answers for is good.
-    fn find_trouble(
-        &self,
-        user: &str,
-        uid: Uid,
-        is_given: impl Fn(&Path, &Metadata) -> bool,
-    ) -> Option<String> {
+    /// `user` is whom the process acts as at this moment; what is `given` is good.
+    fn find_trouble(&self, user: &str, given: &[PathBuf]) -> Option<String> {
         let folder = self.folder();
         let enter_and_write = AccessFlags::W_OK | AccessFlags::X_OK;
         for path in self.all() {
@@ -188,7 +192,7 @@ impl Files {
                 Err(error) if error.kind() == ErrorKind::NotFound && path == folder => {
                     // Root makes the folder, if it may get there.
                     let above = existing(folder);
-                    let made = self.own_folder && uid != unistd::getuid();
+                    let made = given.contains(&path);
                     let needed = if made { AccessFlags::X_OK } else { enter_and_write };
                     return denied(above, needed)
                         .map(|error| explain(user, "make a folder in", above, error));
@@ -208,8 +212,7 @@ impl Files {
                 let kind = if is_folder { "no folder" } else { "a folder" };
                 return Some(format!("{} is {kind}", path.display()));
             }
-            // A link isn't followed to give what it leads to.
-            if fs::symlink_metadata(&path).is_ok_and(|found| is_given(&path, &found)) {
+            if given.contains(&path) {
                 continue;
             }
             let (needed, what) = match is_folder {
@@ -222,6 +225,33 @@ impl Files {
         }
         None
     }
+}
+
+/// For a look at a file, and to give it away.
+const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens a folder that is reached without following any link. What is missing of its path is made where the caller wants
+/// to know of it.
+fn open_folder(path: &Path, mut made: Option<&mut Vec<OwnedFd>>) -> io::Result<OwnedFd> {
+    let look = LOOK | OFlags::DIRECTORY;
+    let start = if path.is_absolute() { "/" } else { "." };
+    let mut folder = open(start, look, Mode::empty())?;
+    for name in path.components() {
+        let name = match name {
+            Component::Normal(_) | Component::ParentDir => name.as_os_str(),
+            _ => continue,
+        };
+        folder = match (openat(&folder, name, look, Mode::empty()), made.as_mut()) {
+            (Err(rustix::io::Errno::NOENT), Some(made)) => {
+                mkdirat(&folder, name, Mode::from_raw_mode(FOLDER_MODE))?;
+                let new = openat(&folder, name, look, Mode::empty())?;
+                made.push(new.try_clone()?);
+                new
+            }
+            (found, _) => found?,
+        };
+    }
+    Ok(folder)
 }
 
 /// The folder that is there, of a path that isn't.
@@ -268,8 +298,8 @@ struct As {
 impl As {
     fn user(user: &User) -> nix::Result<As> {
         let before = As { gid: unistd::getegid(), groups: unistd::getgroups()? };
+        // Where a step fails, dropping `before` goes back.
         unistd::setgroups(&user.groups)?;
-        // From here on, dropping `before` goes back.
         unistd::setegid(user.gid)?;
         unistd::seteuid(user.uid)?;
         Ok(before)
