@@ -101,6 +101,7 @@ server {
 server {
     listen unix:$TEST_NGINX_HTML_DIR/server.sock;
     spacer_max_args 2;
+    location = /named { spacer_function count; }
     location = /one { spacer_max_args 1; spacer_function count; }
     location = /all { spacer_max_args 0; spacer_function count; }
     spacer_gateway app/gateway.lua;
@@ -110,7 +111,7 @@ location /http/ { proxy_pass http://unix:$TEST_NGINX_HTML_DIR/http.sock:/; }
 location /server/ { proxy_pass http://unix:$TEST_NGINX_HTML_DIR/server.sock:/; }
 --- more_headers eval: $::FORM
 --- request eval
-["GET /http/count?a&b&c", "GET /http/count?a&b&c&d", "GET /server/count?a&b", "GET /server/count?a&b&c", "GET /server/private/count?a&b&c",
+["GET /http/count?a&b&c", "GET /http/count?a&b&c&d", "GET /server/count?a&b", "GET /server/count?a&b&c", "GET /server/named?a&b&c",
  "GET /server/one?a", "GET /server/one?a&b", "GET /server/all?" . "a&" x 1000 . "a", "POST /server/all\n" . "a=1&" x 200_000 . "a=1"]
 --- error_code eval
 [200, 400, 200, 400, 400, 200, 400, 200, 200]

@@ -65,7 +65,7 @@ GET /last/bills/no => 200 {"data":"none"}
 
 
 
-=== TEST 3: an event of a replay comes with the request, from this machine only
+=== TEST 3: an event of a replay comes with the request
 --- config
 location = /trigger { spacer_trigger; }
 spacer_gateway app/gateway.lua;

@@ -108,6 +108,8 @@ pub struct LocConf {
     pub max_args: ngx_int_t,
     /// The server has its `spacer_gateway`.
     pub has_gateway: bool,
+    /// Whoever reaches the server may run any function: `spacer_private`.
+    pub private_listener: bool,
     /// How long a function may run in one go before the log names it; 0 for ever.
     pub slow_function: ngx_msec_t,
 }
@@ -183,6 +185,7 @@ pub unsafe extern "C" fn merge_loc_conf(
     if child.endpoint.is_null() {
         child.endpoint = parent.endpoint;
     }
+    child.private_listener |= parent.private_listener;
     for (value, outer) in [(&mut child.project, parent.project), (&mut child.env, parent.env)] {
         if value.data.is_null() {
             *value = outer;

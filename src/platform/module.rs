@@ -1,10 +1,12 @@
 //! What the platform is to nginx: a module with directives, configuration, variables and filters of its own.
 
+use std::ffi::CStr;
 use std::mem::offset_of;
 use std::ptr;
 
 use nginx_sys::*;
 
+use super::access::{listener, token};
 use super::conf::{self, LocConf, MainConf};
 use super::function::{error_page, variables};
 use super::gateway::directives::*;
@@ -25,7 +27,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-static mut COMMANDS: [ngx_command_t; 10] = [
+static mut COMMANDS: [ngx_command_t; 11] = [
     command(c"spacer_project", MAIN | SRV | TAKE1, set_project, AT_LOC, 0),
     command(
         c"spacer_env",
@@ -59,6 +61,7 @@ static mut COMMANDS: [ngx_command_t; 10] = [
     command(c"spacer_function", LOC | TAKE1, set_function, AT_LOC, 0),
     command(c"spacer_append", LOC | NOARGS, set_append, AT_LOC, 0),
     command(c"spacer_trigger", LOC | NOARGS, set_trigger, AT_LOC, 0),
+    command(c"spacer_private", SRV | NOARGS, listener::set_private, AT_LOC, 0),
     END,
 ];
 
@@ -100,7 +103,11 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 return nginx::OK;
             }
             error_page::install();
-            if load_projects(cf) {
+            if let Err(message) = token::read() {
+                log_error!(NGX_LOG_EMERG, (*cf).log, "{message}");
+                return nginx::ERROR;
+            }
+            if listener::check(cf) && load_projects(cf) {
                 nginx::OK
             } else {
                 nginx::ERROR
@@ -135,27 +142,54 @@ unsafe fn load_projects(cf: *mut ngx_conf_t) -> bool {
     }
 }
 
-/// The master has read a configuration: makes the folders of embedded event logs, which workers may not be allowed to.
+/// The master has read a configuration: embedded event logs are made ready for the user that workers run as. Where they
+/// can't be, nginx doesn't start, and `nginx -t` fails; in development, where one looks at the log, it only says so. On
+/// a reload an error here would end nginx.
 unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: nginx calls this with the cycle that it is about to run on.
+    // SAFETY: nginx calls this with the cycle that it is about to run on, and the one before it.
     unsafe {
         guard((*cycle).log, nginx::ERROR, || {
-            let projects = conf::conf_of(cycle).and_then(|conf| conf.projects.as_ref());
-            let (Some(Projects(projects)), 0) = (projects, ngx_test_config) else {
+            let Some(projects) = conf::conf_of(cycle).and_then(|conf| conf.projects.as_ref())
+            else {
                 return nginx::OK;
             };
-            let index = (*ptr::addr_of!(ngx_core_module)).index;
-            let core = &*(*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>();
-            let user = (libc::geteuid() == 0 && core.user != ngx_uid_t::MAX)
-                .then_some((core.user, core.group));
-            for project in projects {
-                if let Err(message) = project.make_folder(user) {
+            let only_checks = ngx_test_config != 0;
+            let reloads = !only_checks && !(*(*cycle).old_cycle).conf_ctx.is_null();
+            for project in &projects.0 {
+                let Some(files) = project.files() else { continue };
+                let ready = workers_user(cycle).and_then(|user| match only_checks {
+                    true => files.check(user.as_ref()),
+                    false => files.prepare(user.as_ref()),
+                });
+                let Err(message) = ready else { continue };
+                if !project.development && !reloads {
                     log_error!(NGX_LOG_EMERG, (*cycle).log, "{message}");
                     return nginx::ERROR;
+                }
+                if !only_checks {
+                    log_error!(NGX_LOG_ERR, (*cycle).log, "{message}");
                 }
             }
             nginx::OK
         })
+    }
+}
+
+/// The user that the workers of a cycle run as, where that is another than this process's. Without a master, nginx stays
+/// what it was started as.
+unsafe fn workers_user(cycle: *mut ngx_cycle_t) -> Result<Option<eventlog::User>, String> {
+    // SAFETY: the caller's cycle has the configuration of nginx's core; the user's name ends with a NUL.
+    unsafe {
+        let index = (*ptr::addr_of!(ngx_core_module)).index;
+        let core = &*(*(*cycle).conf_ctx.add(index)).cast::<ngx_core_conf_t>();
+        let changes = core.master != 0 && core.user != ngx_uid_t::MAX && core.user != 0;
+        if libc::geteuid() != 0 || !changes {
+            return Ok(None);
+        }
+        let name = CStr::from_ptr(core.username).to_string_lossy();
+        eventlog::User::new(&name, core.user, core.group)
+            .map(Some)
+            .map_err(|error| format!("the groups of user {name}: {error}"))
     }
 }
 

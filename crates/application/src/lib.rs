@@ -15,6 +15,7 @@
 mod distinct;
 mod error;
 mod file;
+mod listen;
 mod locate;
 mod read;
 mod secrets;
@@ -28,6 +29,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use error::Error;
+pub use listen::Listen;
 pub use read::is_user;
 pub use storage::Storage;
 
@@ -57,6 +59,8 @@ pub struct Application {
     pub consumer_group: String,
     /// Where the write proxy listens; it is off when the file doesn't say.
     pub write_proxy_listen: Option<SocketAddr>,
+    /// Where private functions are served, as `spacer_private` does; nowhere when the file doesn't say.
+    pub private_listen: Option<Listen>,
     pub limits: eventlog::Limits,
     pub trigger: TriggerSettings,
 }
@@ -118,6 +122,7 @@ impl Application {
             environments: ENVIRONMENTS.map(String::from).to_vec(),
             consumer_group: read::default_group(""),
             write_proxy_listen: None,
+            private_listen: None,
             limits: eventlog::Limits::default(),
             trigger: TriggerSettings::default(),
         }

@@ -1,6 +1,6 @@
 //! From the file as it is written to what it means: variables are replaced, defaults filled in, values checked.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use eventlog::{Limits, Topic, DEAD_SUFFIX};
 
 use crate::distinct::Distinct;
 use crate::file::{Events, File, Scalar, StorageEntry, Table};
+use crate::listen::{self, Listen};
 use crate::locate::{locate, Step};
 use crate::variables::{expand, is_variable, Unresolved};
 use crate::{units, Application, Error, Storage, Trigger, TriggerSettings, ENVIRONMENTS};
@@ -70,6 +71,7 @@ impl Reader<'_> {
         let triggers = self.triggers(file.events, &topics)?;
         // Nothing is invoked over HTTP, so that the address may be anything.
         self.optional_text("functionInvoker", file.function_invoker)?;
+        let write_proxy_listen = self.write_proxy_listen(file.write_proxy_listen)?;
         let limits = Limits::default();
         let environments = environments(file.log_storage.as_ref());
         let application = Application {
@@ -77,7 +79,8 @@ impl Reader<'_> {
             env_var: self.env_var(file.env_var.as_deref().unwrap_or_default())?,
             storage: self.storage(file.log_storage, &app_name)?,
             consumer_group: self.consumer_group(file.consumer_group, &app_name)?,
-            write_proxy_listen: self.listen("writeProxyListen", file.write_proxy_listen)?,
+            private_listen: self.private_listen(file.private_listen, write_proxy_listen)?,
+            write_proxy_listen,
             limits: Limits {
                 event_size: self
                     .size("maxEventSize", file.max_event_size)?
@@ -264,20 +267,26 @@ impl Reader<'_> {
         }
     }
 
-    fn listen(&self, key: &str, value: Option<Scalar>) -> Result<Option<SocketAddr>, Error> {
-        self.scalar(key, value, "use PORT or ADDRESS:PORT, such as 9065", |text| {
-            let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-            let port = port.parse().ok().filter(|port| *port != 0)?;
-            match host {
-                "" | "localhost" => Some(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
-                "*" => Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)),
-                _ => {
-                    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-                    let ip: IpAddr = bare.unwrap_or(host).parse().ok()?;
-                    (ip.is_ipv6() == bare.is_some()).then(|| SocketAddr::new(ip, port))
-                }
-            }
-        })
+    fn write_proxy_listen(&self, value: Option<Scalar>) -> Result<Option<SocketAddr>, Error> {
+        let advice = "use PORT or ADDRESS:PORT, such as 9065";
+        self.scalar("writeProxyListen", value, advice, listen::address)
+    }
+
+    fn private_listen(
+        &self,
+        value: Option<Scalar>,
+        write_proxy: Option<SocketAddr>,
+    ) -> Result<Option<Listen>, Error> {
+        const KEY: &str = "privateListen";
+        let advice =
+            "use PORT, ADDRESS:PORT with one address, such as 127.0.0.1:9066, or unix:PATH";
+        let listen = self.scalar(KEY, value, advice, |text| Listen::private(text, self.project))?;
+        let same = |address: &SocketAddr| listen == Some(Listen::Address(*address));
+        if write_proxy.as_ref().is_some_and(same) {
+            let message = format!("{KEY} is the address of writeProxyListen: use another one");
+            return Err(self.wrong(&[Step::Value(KEY)], message));
+        }
+        Ok(listen)
     }
 
     fn size(&self, key: &str, value: Option<Scalar>) -> Result<Option<usize>, Error> {

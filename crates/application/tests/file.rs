@@ -36,7 +36,7 @@ fn refused(text: &str, expected: &str) {
 fn keys_without_a_value_are_as_good_as_left_out() {
     let defaults = Application::without_file(Path::new("/srv/shop"), "production");
     assert_eq!(accepted(""), defaults);
-    let keys = "appName topics events envVar user logStorage consumerGroup functionInvoker writeProxyListen maxEventSize \
+    let keys = "appName topics events envVar user logStorage consumerGroup functionInvoker writeProxyListen privateListen maxEventSize \
                 appendTimeout appendQueue appendQueueSize maxAttempts triggerConcurrency retryDelay maxRetryDelay";
     let empty: String = keys.split_whitespace().map(|key| format!("{key}:\n")).collect();
     assert_eq!(accepted(&empty), defaults);
@@ -101,6 +101,32 @@ fn the_write_proxy_listens_on_loopback_unless_told_otherwise() {
             ),
         );
     }
+}
+
+#[test]
+fn private_functions_listen_at_an_address_of_their_own() {
+    for (written, listen) in [
+        ("9066", "127.0.0.1:9066"),
+        ("'[::1]:9066'", "[::1]:9066"),
+        ("unix:temp/private.sock", "unix:/srv/shop/temp/private.sock"),
+        ("127.0.0.1:${PORT}", "127.0.0.1:9066"),
+    ] {
+        let found = accepted(&format!("privateListen: {written}\n")).private_listen;
+        assert_eq!(found.map(|listen| listen.to_string()).as_deref(), Some(listen), "{written}");
+    }
+    for written in ["0", "everywhere", "0.0.0.0:9066", "'*:9066'", "'unix:'"] {
+        refused(
+            &format!("privateListen: {written}\n"),
+            &format!(
+                "2:16: privateListen \"{}\": use PORT, ADDRESS:PORT with one address, such as 127.0.0.1:9066, or unix:PATH",
+                written.trim_matches('\'')
+            ),
+        );
+    }
+    refused(
+        "writeProxyListen: 9065\nprivateListen: localhost:9065\n",
+        "3:16: privateListen is the address of writeProxyListen: use another one",
+    );
 }
 
 #[test]
@@ -298,7 +324,7 @@ fn numbers_sizes_and_times_must_make_sense() {
 #[test]
 fn what_serde_refuses_has_its_place() {
     let keys = "\"spacerVersion\", \"appName\", \"user\", \"envVar\", \"topics\", \"events\", \"logStorage\", \"consumerGroup\", \
-                \"functionInvoker\", \"writeProxyListen\", \"maxEventSize\", \"appendTimeout\", \"appendQueue\", \"appendQueueSize\", \"maxAttempts\", \
+                \"functionInvoker\", \"writeProxyListen\", \"privateListen\", \"maxEventSize\", \"appendTimeout\", \"appendQueue\", \"appendQueueSize\", \"maxAttempts\", \
                 \"triggerConcurrency\", \"retryDelay\", \"maxRetryDelay\"";
     refused(
         "\n\n  \ntopcs: [a]\n",

@@ -48,6 +48,7 @@ pub use model::{
     Append, AppendId, Event, GroupPosition, Headers, NewEvent, Offset, PartitionOffsets, Read,
     Stored, Timestamp, Topic, DEAD_SUFFIX,
 };
+pub use sqlite::{Files, User};
 
 /// Opens a log. Open it after `fork`: neither threads nor SQLite's locks survive one.
 pub fn open(driver: &Driver, limits: Limits) -> Result<Arc<dyn EventLog>> {

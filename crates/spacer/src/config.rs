@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use application::{is_user, Application};
-use nix::unistd::Uid;
+use application::{is_user, Application, Listen};
+use nix::unistd::{Group, Uid, User};
 
 use crate::cli::{NginxOptions, ServerOptions};
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub const SERVER: Template =
 /// The placeholders of every template, for the message about one that is none of them.
 const NAMES: &str =
     "load_module, user, env, worker_processes, log_level, project, config, logs, temp, module, app_name, environment, \
-     write_proxy";
+     write_proxy, private";
 
 pub struct Config<'a> {
     project: &'a Project,
@@ -83,7 +83,14 @@ impl<'a> Config<'a> {
 
     /// Whether the configuration listens where the options say, and not where a file of the project's own does.
     pub fn listens_on_options(&self) -> Result<bool, Error> {
-        Ok(self.project.read_optional(NGINX_CONF)?.is_none_or(|own| own.contains("{{listen}}")))
+        self.uses("listen")
+    }
+
+    /// Whether a placeholder is in the configuration, which may be a file of the project's own.
+    pub fn uses(&self, placeholder: &str) -> Result<bool, Error> {
+        let own = self.project.read_optional(self.template.file)?;
+        let text = own.as_deref().unwrap_or(self.template.text);
+        Ok(text.contains(&format!("{{{{{placeholder}}}}}")))
     }
 
     fn value(&self, name: &str, application: &Application) -> Result<Option<String>, Error> {
@@ -106,6 +113,7 @@ impl<'a> Config<'a> {
             "project" => escaped(&self.project.dir),
             "config" | "logs" | "temp" => folder(name),
             "write_proxy" => application.write_proxy_listen.map_or(String::new(), write_proxy),
+            "private" => application.private_listen.as_ref().map_or(String::new(), private_server),
             "app_name" => application.app_name.clone(),
             "environment" => self.environment.into(),
             _ => match self.places.iter().find(|(place, _)| *place == name) {
@@ -127,7 +135,7 @@ impl<'a> Config<'a> {
         }
         let chosen = self.options.user.as_ref().or(application.user.as_ref());
         match chosen {
-            Some(user) if is_user(user) => Ok(format!("user {user};")),
+            Some(user) if is_user(user) => Ok(user_directive(user)),
             Some(user) => Err(Error::Config {
                 file: "--user".into(),
                 line: None,
@@ -142,9 +150,27 @@ impl<'a> Config<'a> {
     }
 }
 
+/// Without a group, nginx takes the one of the user's name, which not every user has.
+fn user_directive(user: &str) -> String {
+    let found = User::from_name(user).ok().flatten();
+    let group = found.and_then(|user| Group::from_gid(user.gid).ok().flatten());
+    match group.filter(|group| is_user(&group.name) && group.name != user) {
+        Some(group) => format!("user {user} {};", group.name),
+        None => format!("user {user};"),
+    }
+}
+
 /// The server that takes events from other programs.
 fn write_proxy(listen: SocketAddr) -> String {
     format!("server {{\n        listen {listen};\n        location / {{\n            spacer_append;\n        }}\n    }}")
+}
+
+/// The server that private functions and events of a replay are for.
+fn private_server(listen: &Listen) -> String {
+    format!(
+        "server {{\n        listen \"{listen}\";\n        spacer_private;\n        location = /trigger {{\n            \
+         spacer_trigger;\n        }}\n    }}"
+    )
 }
 
 /// A path as it stands inside double quotes.

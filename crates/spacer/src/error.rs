@@ -54,8 +54,8 @@ pub enum Error {
     ModuleMissing(PathBuf),
     #[error("nginx refuses the configuration {}; its words are above", .0.display())]
     Refused(PathBuf),
-    #[error("{address} is taken by {owner}: stop it, or choose another port with --port")]
-    PortTaken { address: String, owner: String },
+    #[error("{address} is taken by {owner}: stop it, or choose another {setting}")]
+    Taken { address: String, owner: String, setting: &'static str },
     #[error("can't listen on {address}: {error}")]
     Listen { address: String, error: io::Error },
     #[error("nginx stopped by itself ({status}); {} may say why", log.display())]

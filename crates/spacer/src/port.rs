@@ -1,20 +1,46 @@
-//! Who listens on a port.
+//! Who listens on a port, or at a socket.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use crate::error::Error;
 
-/// Fails when the address can't be listened on, naming who does already.
-pub fn check_free(address: SocketAddr) -> Result<(), Error> {
+/// Fails when the address can't be listened on, naming who does already. `setting` is where another can be chosen.
+pub fn check_free(address: SocketAddr, setting: &'static str) -> Result<(), Error> {
     match TcpListener::bind(address) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            Err(Error::PortTaken { address: address.to_string(), owner: owner(address.port()) })
+            let owner = owner(address.port());
+            Err(Error::Taken { address: address.to_string(), owner, setting })
         }
         Err(error) => Err(Error::Listen { address: address.to_string(), error }),
+    }
+}
+
+/// Fails when somebody listens at the socket. One that was left behind by a server that was killed is removed, since
+/// nginx would not take its place.
+pub fn free_socket(path: &Path, setting: &'static str) -> Result<(), Error> {
+    let address = || format!("unix:{}", path.display());
+    match UnixStream::connect(path) {
+        Ok(_) => Err(Error::Taken { address: address(), owner: "another process".into(), setting }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // So it is for a file that is no socket, too.
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            let found = fs::symlink_metadata(path).map_err(Error::file("read", path))?;
+            match found.file_type().is_socket() {
+                true => fs::remove_file(path).map_err(Error::file("remove", path)),
+                false => {
+                    let error = ErrorKind::AlreadyExists.into();
+                    Err(Error::Listen { address: address(), error })
+                }
+            }
+        }
+        Err(error) => Err(Error::Listen { address: address(), error }),
     }
 }
 
@@ -65,19 +91,39 @@ fn command(pid: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     #[test]
     fn a_taken_port_names_its_owner() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let error = check_free(address).unwrap_err().to_string();
+        let error = check_free(address, "port").unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("{address} is taken by process {} (", std::process::id())),
             "{error}"
         );
         drop(listener);
-        assert!(check_free(address).is_ok());
+        assert!(check_free(address, "port").is_ok());
+    }
+
+    #[test]
+    fn a_socket_that_was_left_behind_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("private.sock");
+        free_socket(&path, "socket").unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        let error = free_socket(&path, "socket").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("unix:{} is taken", path.display())), "{error}");
+        drop(listener);
+        assert!(path.exists());
+        free_socket(&path, "socket").unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        let error = free_socket(&path, "socket").unwrap_err().to_string();
+        assert!(error.starts_with("can't listen on unix:"), "{error}");
+        assert!(path.exists());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
+use application::Listen;
 use nix::sys::prctl;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{getppid, Pid};
@@ -23,6 +24,7 @@ use crate::project::Project;
 use crate::{nginx, port};
 
 const READY_SECONDS: u64 = 15;
+const PRIVATE: &str = "privateListen in config/application.yml";
 const SIGNALS: [Signal; 5] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1];
 
@@ -35,7 +37,7 @@ pub struct Site<'a> {
 }
 
 impl<'a> Site<'a> {
-    /// Finds nginx and lets it check the configuration, and checks that the port is free.
+    /// Finds nginx and lets it check the configuration, and checks that nobody else listens where it will.
     pub fn prepare(
         project: &'a Project,
         options: &'a ServerOptions,
@@ -45,7 +47,16 @@ impl<'a> Site<'a> {
             Site { project, options, environment, nginx: nginx::find_nginx(&options.nginx)? };
         project.make_folders()?;
         if site.config().listens_on_options()? {
-            port::check_free(site.address())?;
+            port::check_free(site.address(), "port with --port")?;
+        }
+        match &project.application(environment)?.private_listen {
+            Some(Listen::Address(address)) if site.config().uses("private")? => {
+                port::check_free(*address, PRIVATE)?;
+            }
+            Some(Listen::Unix(socket)) if site.config().uses("private")? => {
+                port::free_socket(socket, PRIVATE)?;
+            }
+            _ => {}
         }
         site.install()?;
         Ok(site)
@@ -80,7 +91,7 @@ impl<'a> Site<'a> {
     }
 
     pub fn start(&self) -> Result<Master, Error> {
-        Master::start(&self.nginx, self.project, &self.conf(), self.environment)
+        Master::start(&self.nginx, self.project, &self.conf(), &[("SPACER_ENV", self.environment)])
     }
 
     /// Waits until connections are accepted. Gives the signal that ended the wait, if one did.
@@ -168,16 +179,17 @@ pub struct Master {
 }
 
 impl Master {
+    /// Starts nginx with these environment variables beside this command's own.
     pub fn start(
         nginx: &Path,
         project: &Project,
         conf: &Path,
-        environment: &str,
+        variables: &[(&str, &str)],
     ) -> Result<Master, Error> {
         let mut command = Command::new(nginx);
         command
             .args(nginx::arguments(project, conf))
-            .env("SPACER_ENV", environment)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .process_group(0);
         let parent = Pid::from_raw(process::id() as i32);

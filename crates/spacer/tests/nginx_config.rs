@@ -40,6 +40,52 @@ fn the_template_is_filled_in() {
 }
 
 #[test]
+fn workers_run_in_the_main_group_of_their_user() {
+    if !nix::unistd::Uid::effective().is_root() {
+        eprintln!("skipped: nginx gives workers a user when root starts it");
+        return;
+    }
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user nobody");
+    let group = nix::unistd::Group::from_gid(nobody.gid).unwrap().expect("its group").name;
+    let line = match group.as_str() {
+        "nobody" => "user nobody;\n".to_string(),
+        group => format!("user nobody {group};\n"),
+    };
+    let project = Project::new();
+    let text = rendered(&project, &["--env", "production", "--user", "nobody"]);
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn private_functions_have_a_server_where_the_application_says() {
+    let project = Project::new();
+    let with = |line: &str| {
+        project.write("config/application.yml", &format!("spacerVersion: 1\n{line}\n"));
+        rendered(&project, &["--env", "production"])
+    };
+    assert!(!with("").contains("spacer_private"));
+    let server = |listen: &str| {
+        format!(
+            "server {{\n        listen \"{listen}\";\n        spacer_private;\n        location = /trigger {{\n            \
+             spacer_trigger;\n        }}\n    }}\n}}\n"
+        )
+    };
+    let text = with("privateListen: 9066");
+    assert!(text.ends_with(&server("127.0.0.1:9066")), "{text}");
+    let text = with("privateListen: unix:temp/private.sock");
+    let socket = project.path().canonicalize().unwrap().join("temp/private.sock");
+    assert!(text.ends_with(&server(&format!("unix:{}", socket.display()))), "{text}");
+
+    project.write("config/application.yml", "spacerVersion: 1\nprivateListen: nonsense\n");
+    let message = project.refused(&["start", "--env", "production"]);
+    assert!(
+        message
+            .starts_with("spacer: config/application.yml:2:16: privateListen \"nonsense\": use "),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_project_may_keep_its_own() {
     let project = Project::new();
     project.write("config/nginx.conf", "# {{app_name}}: {{environment}}\nlocal t = {{1}, {2}}\n");

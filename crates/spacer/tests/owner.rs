@@ -81,6 +81,22 @@ fn what_root_makes_belongs_to_the_owner_of_the_project() {
 }
 
 #[test]
+fn what_root_makes_beside_a_database_belongs_to_the_database_s_owner() {
+    if !is_root() {
+        return;
+    }
+    let project = shop("");
+    let data = project.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("development.db"), "").unwrap();
+    give(&data.join("development.db"));
+    let output = project.run(&["topics", "append", "orders", "a", "1"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let others = of_others(&data);
+    assert_eq!(others, [data], "the folder is root's own");
+}
+
+#[test]
 fn a_worker_s_user_goes_on_where_root_has_begun() {
     if !is_root() {
         return;

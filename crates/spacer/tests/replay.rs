@@ -47,9 +47,13 @@ fn each_event_reaches_each_function_once_and_a_second_call_finds_nothing_left() 
     let (code, summary, said) = shop.replay(&[]);
     assert_eq!((code, &summary["handled"]), (Some(0), &json!(0)));
     assert!(said.contains("has nothing left to do; --group NAME begins anew"), "{said}");
+    let first_secrets = shop.functions.tokens();
     let (_, summary, _) = shop.replay(&["--group", "again"]);
     assert_eq!((&summary["group"], &summary["handled"]), (&json!("again"), &json!(3)));
     assert_eq!(shop.functions.requests().len(), 12);
+    // Each replay's nginx has a secret of its own.
+    assert!(first_secrets.len() == 1 && shop.functions.tokens().len() == 2);
+    assert!(shop.functions.tokens().iter().all(|secret| secret.len() == 32));
 }
 
 #[test]

@@ -15,7 +15,8 @@ use crate::api::{
 use crate::conf::phase::HANDLERS;
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, Request};
-use crate::platform::conf;
+use crate::platform::access;
+use crate::platform::conf::{self, LocConf};
 use crate::platform::function::new_call;
 use crate::platform::function::trace;
 use crate::platform::gateway::{Gateway, Kind, Stamp};
@@ -86,10 +87,10 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
                     new_call(ctx).note(name);
                     OK
                 }
-                Kind::Private => private(ctx, route),
+                Kind::Private => private(ctx, conf, route),
                 Kind::Gateway(gateway) => routed(ctx, gateway, route),
-                Kind::Append => posted(r, route, APPEND, false),
-                Kind::Trigger => posted(r, route, TRIGGER, true),
+                Kind::Append => posted(r, route, APPEND, access::to_append(r)),
+                Kind::Trigger => posted(r, route, TRIGGER, access::to_private(r, conf)),
             }
         }
     })
@@ -99,11 +100,11 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
 const APPEND: c_int = 1;
 const TRIGGER: c_int = 2;
 
-/// A request for one of the platform's own endpoints, which take `POST` only, and some of them from this machine only.
-unsafe fn posted(r: Request, route: &mut spacer_route, endpoint: c_int, private: bool) -> c_int {
+/// A request for one of the platform's own endpoints, which take `POST` only.
+unsafe fn posted(r: Request, route: &mut spacer_route, endpoint: c_int, allowed: bool) -> c_int {
     // SAFETY: the caller's request is live.
     unsafe {
-        if private && !is_loopback(r) {
+        if !allowed {
             route.status = NGX_HTTP_FORBIDDEN as c_int;
         } else if method(r) != Some(Method::Post) {
             route.status = NGX_HTTP_NOT_ALLOWED as c_int;
@@ -132,12 +133,12 @@ pub extern "C" fn spacer_name_function(name: *const u8, len: usize, out: &mut sp
     })
 }
 
-/// `/private/NAME`: any function, for who is on this machine.
-unsafe fn private(ctx: &Ctx, route: &mut spacer_route) -> c_int {
+/// `/private/NAME`: any function, for those who may.
+unsafe fn private(ctx: &Ctx, conf: &LocConf, route: &mut spacer_route) -> c_int {
     // SAFETY: the caller's request is live.
     unsafe {
         let r = ctx.r;
-        if !is_loopback(r) {
+        if !access::to_private(r, conf) {
             route.status = NGX_HTTP_FORBIDDEN as c_int;
             return OK;
         }
@@ -156,26 +157,6 @@ unsafe fn private(ctx: &Ctx, route: &mut spacer_route) -> c_int {
             None => route.status = NGX_HTTP_NOT_FOUND as c_int,
         }
         OK
-    }
-}
-
-unsafe fn is_loopback(r: Request) -> bool {
-    // SAFETY: the caller's request has a connection, and that an address of the family it says.
-    unsafe {
-        let address = (*(*r).connection).sockaddr;
-        match (*address).sa_family as c_int {
-            libc::AF_INET => {
-                let address = &*address.cast::<libc::sockaddr_in>();
-                u32::from_be(address.sin_addr.s_addr) >> 24 == 127
-            }
-            libc::AF_INET6 => {
-                let address = &*address.cast::<libc::sockaddr_in6>();
-                let address = std::net::Ipv6Addr::from(address.sin6_addr.s6_addr);
-                address.is_loopback() || address.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
-            }
-            libc::AF_UNIX => true,
-            _ => false,
-        }
     }
 }
 

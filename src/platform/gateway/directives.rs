@@ -1,4 +1,5 @@
-//! `spacer_project`, `spacer_gateway`, `spacer_function`, `spacer_append` and `spacer_trigger`.
+//! `spacer_project`, `spacer_gateway`, `spacer_function`, `spacer_append` and `spacer_trigger`. `spacer_private` is in
+//! `access`.
 
 use std::ffi::{c_char, c_void, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -118,16 +119,12 @@ pub unsafe extern "C" fn set_gateway(
         // The table was just loaded, so it is there.
         let Ok((table, _)) = gateway.table(false) else { return CONF_ERROR };
         let gateway = Rc::new(gateway);
-        let pool = (*cf).pool;
         if !note(cf, conf, &project, table.functions().to_vec()) {
             return CONF_ERROR;
         }
-        let routes = nginx::pool_box(
-            pool,
-            Endpoint { project: project.clone(), kind: Kind::Gateway(gateway) },
-        );
-        let private = nginx::pool_box(pool, Endpoint { project, kind: Kind::Private });
-        if routes.is_null() || private.is_null() {
+        let routes =
+            nginx::pool_box((*cf).pool, Endpoint { project, kind: Kind::Gateway(gateway) });
+        if routes.is_null() {
             return CONF_ERROR;
         }
         let mut names = table.locations();
@@ -137,14 +134,40 @@ pub unsafe extern "C" fn set_gateway(
         if !names.contains(&rest) {
             names.push(rest);
         }
-        let mut private_names = vec![Location::Prefix("/private/".into())];
-        private_names.retain(|name| !names.contains(name));
-        for (names, endpoint) in [(names, routes), (private_names, private)] {
-            if let Err(returned) = locations::add(cf, names, endpoint) {
-                return returned;
+        let own_private = names.contains(&private_name());
+        let added = locations::add(cf, names, routes).and_then(|()| {
+            if own_private {
+                Ok(())
+            } else {
+                add_private(cf, conf)
             }
+        });
+        if let Err(returned) = added {
+            return returned;
         }
         CONF_OK
+    }
+}
+
+fn private_name() -> Location {
+    Location::Prefix("/private/".into())
+}
+
+/// Adds the location of private functions to the `server` being read.
+///
+/// # Safety
+/// Called from a directive's handler inside `server`, with the module's configuration for it.
+pub unsafe fn add_private(cf: *mut ngx_conf_t, conf: &LocConf) -> Result<(), *mut c_char> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let Some(project) = project(cf, conf) else {
+            return Err(conf_error(cf, &format!("\"spacer_private\" {NO_PROJECT}")));
+        };
+        let private = nginx::pool_box((*cf).pool, Endpoint { project, kind: Kind::Private });
+        if private.is_null() {
+            return Err(CONF_ERROR);
+        }
+        locations::add(cf, vec![private_name()], private)
     }
 }
 

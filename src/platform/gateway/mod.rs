@@ -28,11 +28,11 @@ pub enum Kind {
     Function { name: String, target: f64 },
     /// What the gateway's table says.
     Gateway(Rc<Gateway>),
-    /// Any function by its name, from this machine only: `/private/NAME`.
+    /// Any function by its name, for those whom `access` lets in: `/private/NAME`.
     Private,
     /// Appends to the project's topics.
     Append,
-    /// Runs a function on an event that the request brings, from this machine only.
+    /// Runs a function on an event that the request brings, for those whom `access` lets in.
     Trigger,
 }
 

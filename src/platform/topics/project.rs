@@ -1,12 +1,12 @@
 //! A project's `config/application.yml` as part of nginx's configuration.
 
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use application::{Application, Storage};
-use eventlog::AppendId;
+use eventlog::{AppendId, Files};
 
 use crate::platform::conf::Served;
 
@@ -61,24 +61,16 @@ impl Project {
         format!("{host}-{}-{worker}", &self.reading.to_string()[20..])
     }
 
-    /// Makes the folder of an embedded database that lies in the project, for the user that workers run as.
-    pub fn make_folder(&self, user: Option<(u32, u32)>) -> Result<(), String> {
-        let Storage::Sqlite { path } = &self.application.storage else { return Ok(()) };
-        let Some(folder) = path.parent() else { return Ok(()) };
-        if self.application.topics.is_empty()
-            || folder.exists()
-            || !folder.starts_with(&self.folder)
-        {
-            return Ok(());
-        }
-        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        match user {
-            Some((uid, gid)) => {
-                std::os::unix::fs::chown(folder, Some(uid), Some(gid)).map_err(failed)
-            }
-            None => Ok(()),
-        }
+    /// The files of an embedded database that the project's topics are in.
+    pub fn files(&self) -> Option<Files> {
+        let Storage::Sqlite { path } = &self.application.storage else { return None };
+        let folder = path.parent()?;
+        let below = folder.strip_prefix(&self.folder).ok();
+        let own_folder = below.is_some_and(|below| {
+            let mut names = below.components().peekable();
+            names.peek().is_some() && names.all(|name| matches!(name, Component::Normal(_)))
+        });
+        (!self.application.topics.is_empty()).then(|| Files::new(path, own_folder))
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::files::Files;
 use super::{owner, schema};
 use crate::{Error, Result};
 
@@ -69,7 +70,7 @@ impl Database {
     pub fn open(&self, deadline: Instant) -> Result<Handle> {
         if let Some(folder) = self.path.parent() {
             owner::make_folder(folder).map_err(|error| {
-                self.unavailable(&format!("can't make folder {}: {error}", folder.display()))
+                self.denied(format!("can't make folder {}: {error}", folder.display()))
             })?;
         }
         wait_for_locks_until(deadline);
@@ -177,8 +178,17 @@ impl Database {
             }
             // A value of another type or a row that isn't there: not what this program wrote.
             None => Error::Corrupt { store, reason },
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                self.denied(reason)
+            }
             Some(_) => Error::Unavailable { store, reason },
         }
+    }
+
+    /// What to answer when a file can't be used: which one that is says more than SQLite does.
+    pub fn denied(&self, reason: String) -> Error {
+        let trouble = Files::new(&self.path, false).trouble();
+        self.unavailable(&trouble.unwrap_or(reason))
     }
 
     pub fn unavailable(&self, reason: &str) -> Error {

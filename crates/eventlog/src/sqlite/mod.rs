@@ -3,7 +3,7 @@
 //! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through, `queue` what
 //! waits for it; `append` and `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake`
 //! carries wake-ups between processes, `checkpoint` keeps the write-ahead log short, `clock` has the leases' time,
-//! `owner` says whose files these are.
+//! `owner` says whose files these are, and `files` who can use them.
 //!
 //! The file is in WAL mode. A transaction with an append waits for the disk (`synchronous=FULL`), and makes all that was
 //! committed before it durable as well. One that only claims or settles doesn't wait: when the machine dies, a claim is
@@ -14,6 +14,7 @@ mod checkpoint;
 mod clock;
 mod connection;
 mod events;
+mod files;
 mod group;
 mod member;
 mod owner;
@@ -32,6 +33,8 @@ use crate::{
     Append, Consumer, Done, Event, EventLog, Invalid, Limits, Offset, PartitionOffsets, Read,
     Result, Subscription, Timestamp, Topic,
 };
+pub use files::{Files, User};
+
 use append::AppendJob;
 use connection::Database;
 use queue::{Effect, Job};

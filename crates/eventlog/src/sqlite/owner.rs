@@ -1,21 +1,28 @@
 //! Whose the files beside a database are.
 //!
 //! Root looks into a log, and appends to it, that a server's workers use as another user. What root makes there is given to
-//! the owner of the folder that it is in, so that those go on to work with it. SQLite does the same with its own
-//! companions of the database.
+//! the owner of the folder that it is in, so that those go on to work with it; what is made beside the database, to the
+//! database's owner, as SQLite does with its own companions. `files` is for what has been made all the same.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{lchown, MetadataExt};
+use std::os::unix::fs::{lchown, DirBuilderExt, MetadataExt};
 use std::path::Path;
+
+/// Folders are for their owner to write to, whatever the process leaves to files that it makes.
+pub(super) const FOLDER_MODE: u32 = 0o755;
 
 /// Gives what this process has made to the owner of its folder, if the process is root's.
 pub(super) fn give_to_folders_owner(path: &Path) -> io::Result<()> {
+    give_to_owner_of(folder_of(path).unwrap_or(Path::new(".")), path)
+}
+
+/// Gives what this process has made to whom another file belongs to, if the process is root's.
+pub(super) fn give_to_owner_of(other: &Path, path: &Path) -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
-    let folder = folder_of(path).unwrap_or(Path::new("."));
-    let (owner, file) = (fs::metadata(folder)?, fs::symlink_metadata(path)?);
+    let (owner, file) = (fs::metadata(other)?, fs::symlink_metadata(path)?);
     let (uid, gid) = (owner.uid(), owner.gid());
     match (file.uid(), file.gid()) == (uid, gid) {
         true => Ok(()),
@@ -34,7 +41,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if let Some(parent) = folder_of(folder) {
         make_folder(parent)?;
     }
-    match fs::create_dir(folder) {
+    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
         // Another process was faster, and gives it away itself.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
@@ -43,6 +50,6 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The folder that a path names its last component in; `None` where that is the present one.
-fn folder_of(path: &Path) -> Option<&Path> {
+pub(super) fn folder_of(path: &Path) -> Option<&Path> {
     path.parent().filter(|parent| !parent.as_os_str().is_empty())
 }

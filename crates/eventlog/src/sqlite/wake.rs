@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::fs::{mknodat, FileType, Mode, OFlags, CWD};
 
-use super::owner::give_to_folders_owner;
+use super::owner::give_to_owner_of;
 use crate::signal::Signal;
 use crate::AppendId;
 
@@ -46,13 +46,13 @@ impl Wake {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        give_to_folders_owner(&folder)?;
+        give_to_owner_of(database, &folder)?;
         let name = format!("{}-{}", std::process::id(), AppendId::random());
         // Under its final name only when it has a reader, so that nobody takes it for a dead process's.
         let made = folder.join(format!(".{name}"));
         mknodat(CWD, &made, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         fs::set_permissions(&made, fs::Permissions::from_mode(mode))?;
-        give_to_folders_owner(&made)?;
+        give_to_owner_of(database, &made)?;
         // Open for writing too, so that there is never an end of file.
         let fifo = OpenOptions::new().read(true).write(true).open(&made)?;
         fs::rename(&made, folder.join(&name))?;

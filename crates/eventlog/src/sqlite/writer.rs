@@ -240,7 +240,7 @@ impl Loop {
             let watched = self.checkpoint.watch(&mut handle.connection);
             watched.map_err(|error| Trouble::Other(self.database.error(error)))?;
             let wake = Wake::open(&self.database.path, self.changed.clone());
-            let failed = |error: std::io::Error| self.database.unavailable(&error.to_string());
+            let failed = |error: std::io::Error| self.database.denied(error.to_string());
             self.wake = Some(wake.map_err(failed).map_err(Trouble::Other)?);
         }
         Ok(handle)

@@ -1,6 +1,7 @@
 //! The private nginx: started behind a socket in a folder of its own, and gone with the replay.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ pub struct Child {
     master: Master,
     log: PathBuf,
     socket: PathBuf,
+    token: String,
     // Removed after nginx has ended.
     _run: TempDir,
 }
@@ -56,9 +58,11 @@ impl Child {
         fs::write(&conf, text).map_err(Error::file("write", &conf))?;
         let path = nginx::find_nginx(options)?;
         nginx::test(&path, project, &conf)?;
-        let master = Master::start(&path, project, &conf, environment)?;
+        let token = token()?;
+        let variables = [("SPACER_ENV", environment), ("SPACER_PRIVATE_TOKEN", &token)];
+        let master = Master::start(&path, project, &conf, &variables)?;
         let log = project.path("logs/replay.log");
-        let mut child = Child { master, log, socket, _run: run };
+        let mut child = Child { master, log, socket, token, _run: run };
         child.wait_until_ready(signals)?;
         Ok(child)
     }
@@ -85,6 +89,11 @@ impl Child {
         &self.socket
     }
 
+    /// What opens `spacer_trigger` there, in every environment.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Fails when nginx has ended.
     pub fn check(&mut self) -> Result<(), Error> {
         match self.master.exited() {
@@ -107,6 +116,15 @@ fn private_folder() -> Result<TempDir, Error> {
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .map_err(Error::file("make a folder in", folder))
+}
+
+/// A secret that nobody has had before.
+fn token() -> Result<String, Error> {
+    let mut bytes = [0u8; 16];
+    let file = "/dev/urandom";
+    let mut source = File::open(file).map_err(Error::file("open", file))?;
+    source.read_exact(&mut bytes).map_err(Error::file("read", file))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ const ERROR_SIZE: u64 = 64 << 10;
 
 pub struct Client {
     agent: Agent,
+    token: String,
 }
 
 /// Why a function did not return.
@@ -58,8 +59,8 @@ struct Refusal {
 }
 
 impl Client {
-    /// A client of the server at a socket, which keeps so many connections.
-    pub fn new(socket: &Path, connections: usize) -> Client {
+    /// A client of the server at a socket, which keeps so many connections; `token` is that server's secret.
+    pub fn new(socket: &Path, token: &str, connections: usize) -> Client {
         let config = Config::builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -69,7 +70,7 @@ impl Client {
             .max_idle_age(std::time::Duration::from_secs(3600))
             .build();
         let connector = UnixConnector { socket: socket.into() };
-        Client { agent: Agent::with_parts(config, connector, NoResolver) }
+        Client { agent: Agent::with_parts(config, connector, NoResolver), token: token.into() }
     }
 
     pub fn run(&self, function: &str, event: &Event, attempt: u32) -> Result<(), Failure> {
@@ -77,6 +78,7 @@ impl Client {
             .map_err(|error| Failure::Function(error.to_string()))?;
         let gone = |error: &dyn std::fmt::Display| Failure::Connection(error.to_string());
         let request = self.agent.post(TRIGGER).content_type("application/json");
+        let request = request.header("X-Spacer-Private-Token", &self.token);
         let mut answer = request.send(&body[..]).map_err(|error| gone(&error))?;
         let status = answer.status();
         let mut text = Vec::new();

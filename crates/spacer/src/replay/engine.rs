@@ -69,11 +69,12 @@ impl Replay<'_> {
         member: &dyn Consumer,
         child: &mut Option<Child>,
     ) -> Result<(Counts, End), Error> {
-        let Some(socket) = child.as_ref().map(|child| child.socket().to_owned()) else {
+        let concurrency = self.settings.concurrency;
+        let client =
+            child.as_ref().map(|child| Client::new(child.socket(), child.token(), concurrency));
+        let Some(client) = client else {
             return Ok((Counts::default(), End::Interrupted));
         };
-        let concurrency = self.settings.concurrency;
-        let client = Client::new(&socket, concurrency);
         let functions = &self.plan.functions;
         let (jobs, waiting) = mpsc::channel();
         let (report, reports) = mpsc::channel();

@@ -1,6 +1,7 @@
 //! What answers for functions where there is no Spacer module: a server on a socket, behind the nginx that the command
 //! starts, that records every request.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -16,19 +17,27 @@ type Answer = dyn Fn(&Value) -> (u16, &'static str) + Send + Sync;
 pub struct Functions {
     dir: TempDir,
     requests: Arc<Mutex<Vec<Value>>>,
+    /// The secrets that requests came with.
+    tokens: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Functions {
     pub fn new(
         answer: impl Fn(&Value) -> (u16, &'static str) + Send + Sync + 'static,
     ) -> Functions {
-        let functions = Functions { dir: TempDir::new().unwrap(), requests: Arc::default() };
+        let functions = Functions {
+            dir: TempDir::new().unwrap(),
+            requests: Arc::default(),
+            tokens: Arc::default(),
+        };
         let listener = UnixListener::bind(functions.socket()).unwrap();
-        let (requests, answer) = (functions.requests.clone(), Arc::new(answer));
+        let (requests, tokens) = (functions.requests.clone(), functions.tokens.clone());
+        let answer = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (requests, answer) = (requests.clone(), answer.clone());
-                thread::spawn(move || serve(stream, &requests, answer.as_ref()));
+                let (requests, tokens) = (requests.clone(), tokens.clone());
+                let answer = answer.clone();
+                thread::spawn(move || serve(stream, &requests, &tokens, answer.as_ref()));
             }
         });
         functions
@@ -53,6 +62,10 @@ impl Functions {
         self.requests.lock().unwrap().clone()
     }
 
+    pub fn tokens(&self) -> BTreeSet<String> {
+        self.tokens.lock().unwrap().clone()
+    }
+
     /// The offsets that a function was asked to handle, as they came.
     pub fn offsets(&self, function: &str) -> Vec<u64> {
         let requests = self.requests();
@@ -62,7 +75,12 @@ impl Functions {
 }
 
 /// One request: nginx closes the connection after each.
-fn serve(stream: UnixStream, requests: &Mutex<Vec<Value>>, answer: &Answer) {
+fn serve(
+    stream: UnixStream,
+    requests: &Mutex<Vec<Value>>,
+    tokens: &Mutex<BTreeSet<String>>,
+    answer: &Answer,
+) {
     let mut reader = BufReader::new(&stream);
     let mut length = 0;
     loop {
@@ -72,6 +90,9 @@ fn serve(stream: UnixStream, requests: &Mutex<Vec<Value>>, answer: &Answer) {
         }
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("x-spacer-private-token:") {
+            tokens.lock().unwrap().insert(value.trim().into());
         }
         if line == "\r\n" {
             break;
