@@ -154,8 +154,8 @@ impl<H: Host> Scheduler<H> {
 
     /// Goes on with a task that was woken, and then with whoever of its family can run. `None` when the task doesn't wait, or is
     /// gone.
-    pub fn proceed(&self, host: &mut H, id: Id) -> Option<(H::Owner, Outcome)> {
-        let (owner, wait) = {
+    pub fn proceed(&self, host: &mut H, id: Id) -> Option<Outcome> {
+        let wait = {
             let inner = &mut *self.0.borrow_mut();
             let task = inner.tasks.get_mut(id)?;
             if !matches!(task.state, State::Waiting) {
@@ -165,9 +165,9 @@ impl<H: Host> Scheduler<H> {
                 task.woken = true;
                 return None;
             };
-            (inner.families.get(task.family)?.owner, wait)
+            wait
         };
-        Some((owner, self.drive(host, Next::Poll(id, wait))))
+        Some(self.drive(host, Next::Poll(id, wait)))
     }
 
     fn drive(&self, host: &mut H, mut next: Next<H>) -> Outcome {
@@ -213,7 +213,7 @@ impl<H: Host> Scheduler<H> {
 
     /// The task stopped for what it asked for.
     fn waits(&self, host: &mut H, id: Id) -> Next<H> {
-        let inner = &mut *self.0.borrow_mut();
+        let mut inner = self.0.borrow_mut();
         let Some(task) = inner.tasks.get_mut(id) else { return Next::Stop(Outcome::Waiting) };
         let family = task.family;
         match std::mem::replace(&mut task.asked, Asked::Nothing) {
@@ -236,33 +236,41 @@ impl<H: Host> Scheduler<H> {
                     None => inner.next(family),
                 }
             }
-            Asked::Nothing => inner.lets_others_run(host, family, id),
+            Asked::Nothing => {
+                drop(inner);
+                self.lets_others_run(host, id)
+            }
         }
     }
 
     /// The task stopped of its own accord; what it had asked for before, and could not wait for, is given up.
     fn yields(&self, host: &mut H, id: Id) -> Next<H> {
         self.give_up(host, id);
-        let inner = &mut *self.0.borrow_mut();
-        match inner.tasks.get(id).map(|task| task.family) {
-            Some(family) => inner.lets_others_run(host, family, id),
-            None => Next::Stop(Outcome::Waiting),
+        self.lets_others_run(host, id)
+    }
+
+    /// The task goes on after those that are queued or, where there are none, in the family's next turn.
+    fn lets_others_run(&self, host: &mut H, id: Id) -> Next<H> {
+        if let Some(next) = self.0.borrow_mut().lets_queued_run(id) {
+            return next;
         }
+        let turn = host.next_turn();
+        Next::Poll(id, turn)
     }
 
     fn poll(&self, host: &mut H, id: Id, mut wait: Wait) -> Next<H> {
         let waker = waker::<H>(id);
         loop {
             let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            let is_ending = self.owner(id).is_some_and(|owner| host.is_ending(owner));
             let inner = &mut *self.0.borrow_mut();
             let Some(task) = inner.tasks.get_mut(id) else {
                 // Polling has ended the family. The future is dropped when the borrow is over: it was declared before.
                 return Next::Stop(Outcome::Waiting);
             };
             let family = task.family;
-            let ending = inner.families.get(family).is_some_and(|f| host.is_ending(f.owner));
             match polled {
-                _ if ending => {
+                _ if is_ending => {
                     task.wait = Some(wait);
                     return Next::Stop(Outcome::Ended);
                 }
@@ -341,7 +349,13 @@ impl<H: Host> Scheduler<H> {
     }
 
     /// The running task, in its own coroutine or in one of the user's, waits until one of the light threads has ended.
-    pub fn join(&self, id: Id, caller: H::Coroutine, children: &[Id]) -> Join<H::Coroutine> {
+    pub fn join(
+        &self,
+        _host: &mut H,
+        id: Id,
+        caller: H::Coroutine,
+        children: &[Id],
+    ) -> Join<H::Coroutine> {
         let inner = &mut *self.0.borrow_mut();
         for (i, &child) in children.iter().enumerate() {
             let Some(task) = inner.tasks.get(child) else {
@@ -407,6 +421,13 @@ impl<H: Host> Scheduler<H> {
         for task in tasks {
             Removed::<H>::new(owner, task).release(host, false);
         }
+    }
+
+    /// Whom the task's family belongs to.
+    pub fn owner(&self, id: Id) -> Option<H::Owner> {
+        let inner = self.0.borrow();
+        let family = inner.tasks.get(id)?.family;
+        inner.families.get(family).map(|family| family.owner)
     }
 
     /// What others see of a task.
@@ -476,17 +497,19 @@ impl<H: Host> Inner<H> {
         Next::Stop(if family.live == 0 { Outcome::Over } else { Outcome::Waiting })
     }
 
-    /// The task goes on after those that are queued or, where there are none, in the family's next turn.
-    fn lets_others_run(&mut self, host: &mut H, family: Id, id: Id) -> Next<H> {
-        let queued = self.families.get(family).is_some_and(|family| !family.queue.is_empty());
-        let Some(task) = self.tasks.get_mut(id) else { return Next::Stop(Outcome::Waiting) };
-        if !queued {
+    /// The task goes on after those that are queued. Where there are none it waits for the family's next turn.
+    fn lets_queued_run(&mut self, id: Id) -> Option<Next<H>> {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return Some(Next::Stop(Outcome::Waiting));
+        };
+        let family = task.family;
+        if !self.families.get(family).is_some_and(|family| !family.queue.is_empty()) {
             task.state = State::Waiting;
-            return Next::Poll(id, host.next_turn());
+            return None;
         }
         task.state = State::Ready(Resume::Nothing);
         self.queue(family, id);
-        self.next(family)
+        Some(self.next(family))
     }
 
     fn ended(
