@@ -158,7 +158,7 @@ impl<H: Host> Scheduler<H> {
         let wait = {
             let inner = &mut *self.0.borrow_mut();
             let task = inner.tasks.get_mut(id)?;
-            if !matches!(task.state, State::Waiting) {
+            if !matches!(task.state, State::Waiting { .. }) {
                 return None;
             }
             let Some(wait) = task.wait.take() else {
@@ -218,7 +218,7 @@ impl<H: Host> Scheduler<H> {
         let family = task.family;
         match std::mem::replace(&mut task.asked, Asked::Nothing) {
             Asked::Future(wait) => {
-                task.state = State::Waiting;
+                task.state = State::Waiting { yielded: false };
                 Next::Poll(id, wait)
             }
             Asked::Join => {
@@ -274,7 +274,13 @@ impl<H: Host> Scheduler<H> {
                     task.wait = Some(wait);
                     return Next::Stop(Outcome::Ended);
                 }
-                Poll::Ready(status) => return Next::Resume(id, Resume::Status(status)),
+                Poll::Ready(status) => {
+                    let with = match task.state {
+                        State::Waiting { yielded: true } => Resume::Nothing,
+                        _ => Resume::Status(status),
+                    };
+                    return Next::Resume(id, with);
+                }
                 Poll::Pending if std::mem::take(&mut task.woken) => {}
                 Poll::Pending => {
                     task.wait = Some(wait);
@@ -504,7 +510,7 @@ impl<H: Host> Inner<H> {
         };
         let family = task.family;
         if !self.families.get(family).is_some_and(|family| !family.queue.is_empty()) {
-            task.state = State::Waiting;
+            task.state = State::Waiting { yielded: true };
             return None;
         }
         task.state = State::Ready(Resume::Nothing);

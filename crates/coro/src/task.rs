@@ -95,7 +95,10 @@ pub(crate) enum State<C> {
     /// In the family's queue.
     Ready(Resume<C>),
     /// What it waits for is in its slot, or is being polled.
-    Waiting,
+    Waiting {
+        /// That is the family's next turn, so that nobody wants its status.
+        yielded: bool,
+    },
     /// Until one of the children that it joined has ended.
     Joining,
     Zombie {

@@ -5,6 +5,33 @@ mod common;
 use common::Play;
 
 #[test]
+fn the_example_of_the_references_manual() {
+    let play = Play::started(
+        "main: say 0; yield; say 1; spawn f; say 2; yield; say 3; yield; say 4
+         f: say 1; yield; say 2; yield; say 3",
+    );
+    play.expect(
+        "main: 0
+         = Waiting",
+    );
+    play.fire("main");
+    play.expect(
+        "* main
+         main: 1
+         f: 1
+         main: spawned f
+         main: 2
+         f: 2
+         main: 3
+         f: 3
+         main: 4
+         release f
+         release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn a_child_runs_before_its_parent_goes_on() {
     let play = Play::started(
         "main: spawn f; say 2; spawn g; say 4
@@ -48,6 +75,25 @@ fn those_who_yield_take_turns() {
 }
 
 #[test]
+fn who_yields_alone_goes_on_in_the_next_turn() {
+    let play = Play::started("main: yield; say 1; yield; say 2");
+    play.expect("= Waiting");
+    play.fire("main");
+    play.expect(
+        "* main
+         main: 1
+         = Waiting",
+    );
+    play.fire("main");
+    play.expect(
+        "* main
+         main: 2
+         release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn a_users_coroutine_that_waits_makes_its_resumers_wait() {
     let play = Play::started(
         "main: create u; resume 0; say 3; resume 0; resume 0
@@ -87,6 +133,26 @@ fn a_users_coroutine_spawns_as_its_task_would() {
          main: u yielded
          main: 2
          release main, to be used again
+         = Waiting",
+    );
+}
+
+#[test]
+fn families_do_not_run_in_each_others_turns() {
+    let play = Play::started(
+        "main: spawn f; yield; say 1; sleep
+         f: sleep",
+    );
+    play.trace();
+    play.start(0);
+    play.expect(
+        "main2: spawned f2
+         = Waiting",
+    );
+    play.fire("main");
+    play.expect(
+        "* main
+         main: 1
          = Waiting",
     );
 }
