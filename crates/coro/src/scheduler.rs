@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use crate::arena::{Arena, Id};
-use crate::task::{Asked, Host, Kind, Resume, State, Status, Step, Task, Wait};
+use crate::task::{Asked, Host, Kind, Parent, Resume, State, Status, Step, Task, Wait};
 use crate::waker::waker;
 
 /// The tasks of one owner.
@@ -227,8 +227,9 @@ impl<H: Host> Scheduler<H> {
             }
             Asked::Spawn { spawner, coroutine, arguments } => {
                 task.state = State::Ready(Resume::Spawned(coroutine));
-                let parent = Some((id, spawner));
-                match inner.add(family, coroutine, parent) {
+                let is_own = task.coroutine == spawner;
+                let parent = if is_own { Parent::Task(id) } else { Parent::User(spawner) };
+                match inner.add(family, coroutine, Some(parent)) {
                     Some(child) => {
                         inner.queue(family, id);
                         Next::Resume(child, Resume::Start(arguments))
@@ -306,17 +307,14 @@ impl<H: Host> Scheduler<H> {
     }
 
     fn is_parent_alive(&self, host: &H, id: Id) -> bool {
-        let inner = self.0.borrow();
-        let Some((parent, spawner)) = inner.tasks.get(id).and_then(|task| task.parent) else {
-            return false;
+        let parent = match self.0.borrow().tasks.get(id) {
+            Some(Task { parent: Some(parent), .. }) => *parent,
+            _ => return false,
         };
-        let task = inner.tasks.get(parent);
-        let is_own = |task: &Task<H::Coroutine>| task.coroutine == spawner;
-        if task.is_some_and(is_own) {
-            return true;
+        match parent {
+            Parent::Task(parent) => self.status(parent) == Status::Running,
+            Parent::User(coroutine) => host.is_alive(coroutine),
         }
-        drop(inner);
-        host.is_alive(spawner)
     }
 
     /// Leaves what the running task will wait for when it stops.
@@ -370,7 +368,7 @@ impl<H: Host> Scheduler<H> {
                 }
                 continue;
             };
-            if task.parent.is_none_or(|(_, spawner)| spawner != caller) {
+            if !inner.is_parent(caller, task) {
                 return Join::NotParent;
             }
             if let State::Zombie { well } = task.state {
@@ -396,7 +394,7 @@ impl<H: Host> Scheduler<H> {
         let killed = {
             let inner = &mut *self.0.borrow_mut();
             let Some(task) = inner.tasks.get(child) else { return Kill::Gone };
-            if task.parent.is_none_or(|(_, spawner)| spawner != caller) {
+            if !inner.is_parent(caller, task) {
                 return Kill::NotParent;
             }
             let killed = match task.state {
@@ -456,7 +454,7 @@ impl<H: Host> Scheduler<H> {
     }
 }
 
-fn task<C>(kind: Kind, family: Id, coroutine: C, parent: Option<(Id, C)>) -> Task<C> {
+fn task<C>(kind: Kind, family: Id, coroutine: C, parent: Option<Parent<C>>) -> Task<C> {
     Task {
         kind,
         family,
@@ -475,13 +473,23 @@ impl<H: Host> Inner<H> {
         &mut self,
         family: Id,
         coroutine: H::Coroutine,
-        parent: Option<(Id, H::Coroutine)>,
+        parent: Option<Parent<H::Coroutine>>,
     ) -> Option<Id> {
         let of = self.families.get_mut(family)?;
         let child = self.tasks.insert(task(Kind::Light, family, coroutine, parent));
         of.lights.push(child);
         of.live += 1;
         Some(child)
+    }
+
+    fn is_parent(&self, caller: H::Coroutine, task: &Task<H::Coroutine>) -> bool {
+        match task.parent {
+            Some(Parent::Task(parent)) => {
+                self.tasks.get(parent).is_some_and(|parent| parent.coroutine == caller)
+            }
+            Some(Parent::User(coroutine)) => coroutine == caller,
+            None => false,
+        }
     }
 
     fn queue(&mut self, family: Id, id: Id) {
@@ -529,7 +537,7 @@ impl<H: Host> Inner<H> {
             return (Next::Stop(Outcome::Waiting), None);
         };
         let (family, coroutine, joined) = (task.family, task.coroutine, task.joined);
-        self.orphan(family, id, coroutine, zombies);
+        self.orphan(family, id, zombies);
         let joining = joined.filter(|&parent| {
             matches!(self.tasks.get(parent), Some(Task { state: State::Joining, .. }))
         });
@@ -552,20 +560,14 @@ impl<H: Host> Inner<H> {
     }
 
     /// The parent of these has gone: those that have ended are asked for no more.
-    fn orphan(
-        &mut self,
-        family: Id,
-        parent: Id,
-        coroutine: H::Coroutine,
-        removed: &mut Vec<Removed<H>>,
-    ) {
+    fn orphan(&mut self, family: Id, parent: Id, removed: &mut Vec<Removed<H>>) {
         let Some(of) = self.families.get(family) else { return };
         if of.lights.is_empty() {
             return;
         }
         let is_zombie_child = |&id: &Id| match self.tasks.get(id) {
-            Some(Task { state: State::Zombie { .. }, parent: Some((of, by)), .. }) => {
-                *of == parent && *by == coroutine
+            Some(Task { state: State::Zombie { .. }, parent: Some(Parent::Task(of)), .. }) => {
+                *of == parent
             }
             _ => false,
         };
@@ -588,8 +590,7 @@ impl<H: Host> Inner<H> {
     /// Takes a task, and its children that have ended, out.
     fn bury(&mut self, id: Id, removed: &mut Vec<Removed<H>>) {
         let Some(task) = self.tasks.get(id) else { return };
-        let (family, coroutine) = (task.family, task.coroutine);
-        self.orphan(family, id, coroutine, removed);
+        self.orphan(task.family, id, removed);
         removed.extend(self.remove(id));
     }
 

@@ -8,6 +8,36 @@ use common::futures::{does, on_drop, polls};
 use common::Play;
 
 #[test]
+fn a_family_is_over_when_its_last_task_has_ended() {
+    let play = Play::started(
+        "main: spawn f; spawn g; say 1
+         f: sleep
+         g: sleep",
+    );
+    play.expect(
+        "main: spawned f
+         main: spawned g
+         main: 1
+         release main, to be used again
+         = Waiting",
+    );
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         release f, to be used again
+         = Waiting",
+    );
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         release g, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn an_entry_that_fails_ends_the_family() {
     let play = Play::started(
         "main: spawn f; spawn g; fail
@@ -47,6 +77,23 @@ fn a_light_thread_that_fails_ends_nobody_else() {
          main: slept
          release f
          release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
+fn the_last_light_thread_may_fail() {
+    let play = Play::started(
+        "main: spawn f
+         f: sleep; fail",
+    );
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         f failed, Light
+         release f
          = Over",
     );
 }

@@ -172,6 +172,28 @@ fn a_users_coroutine_joins_in_whichever_task_runs_it() {
 }
 
 #[test]
+fn a_coroutine_that_is_used_again_is_not_the_parent_of_what_it_spawned_before() {
+    let play = Play::started(
+        "main: spawn f
+         f: sleep
+         next: join 0; kill 0; say 1",
+    );
+    play.expect(
+        "main: spawned f
+         release main, to be used again
+         = Waiting",
+    );
+    play.start(2);
+    play.expect(
+        "next: can't join another's
+         next: can't kill f
+         next: 1
+         release next, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn who_joins_itself_waits_until_the_family_ends() {
     let play = Play::started(
         "main: create u; resume 0; sleep

@@ -45,6 +45,24 @@ fn one_that_is_queued() {
 }
 
 #[test]
+fn one_that_joins_whose_child_lives_on() {
+    let play = Play::started(
+        "main: spawn f; kill 0; sleep
+         f: spawn g; join 1; say 1
+         g: sleep; say 2",
+    );
+    play.trace();
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         g: 2
+         release g, to be used again
+         = Waiting",
+    );
+}
+
+#[test]
 fn one_that_has_ended() {
     let play = Play::started(
         "main: spawn f; status 0; kill 0; status 0; kill 0; join 0

@@ -53,6 +53,32 @@ fn a_child_runs_before_its_parent_goes_on() {
 }
 
 #[test]
+fn parents_go_to_the_end_of_the_queue() {
+    let play = Play::started(
+        "main: spawn f; say 2
+         f: spawn g; say 3
+         g: say 1; sleep",
+    );
+    play.expect(
+        "g: 1
+         main: spawned f
+         main: 2
+         release main, to be used again
+         f: spawned g
+         f: 3
+         release f, to be used again
+         = Waiting",
+    );
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         release g, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn those_who_yield_take_turns() {
     let play = Play::started(
         "main: spawn f; spawn g; yield; say a; yield; say b; sleep
@@ -134,6 +160,36 @@ fn a_users_coroutine_spawns_as_its_task_would() {
          main: 2
          release main, to be used again
          = Waiting",
+    );
+}
+
+#[test]
+fn a_thread_that_nobody_spawned_runs_beside_the_others() {
+    let play = Play::started(
+        "main: spawn f; sleep; say 1
+         f: sleep
+         g: spawn h; say 1; sleep
+         h: say 1",
+    );
+    play.trace();
+    play.add(0, 2);
+    play.expect(
+        "h: 1
+         g: spawned h
+         g: 1
+         = Waiting",
+    );
+    for name in ["main", "f"] {
+        play.fire(name);
+    }
+    play.trace();
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         release h
+         release g, to be used again
+         = Over",
     );
 }
 

@@ -58,6 +58,41 @@ fn polling_can_kill_another() {
     );
 }
 
+#[test]
+fn polling_can_go_on_with_another_of_the_family() {
+    let play = Play::new(
+        "main: spawn f; spawn g; say 1
+         f: sleep; say 1
+         g: await wake; say 1",
+    );
+    play.machine.define("wake", |machine, _| {
+        let inside = machine.clone();
+        does(move || {
+            inside.fire(0);
+            for task in woken() {
+                let outcome = inside.scheduler.proceed(&mut inside.clone(), task);
+                inside.say(format!("in it: {outcome:?}"));
+            }
+        })
+    });
+    play.start(0);
+    // The entry is queued, so it runs inside as well.
+    play.expect(
+        "main: spawned f
+         f: slept
+         f: 1
+         main: spawned g
+         main: 1
+         release f
+         release main, to be used again
+         in it: Some(Waiting)
+         g: slept
+         g: 1
+         release g, to be used again
+         = Over",
+    );
+}
+
 /// A program whose `await it` does something when it is dropped.
 fn on_drop_of_it(program: &str, action: impl Fn(&Machine, TaskId) + 'static) -> Play {
     let play = Play::new(program);

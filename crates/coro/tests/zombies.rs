@@ -27,6 +27,23 @@ fn one_stays_until_its_parent_ends() {
 }
 
 #[test]
+fn one_that_outlives_its_parent_is_gone_when_it_ends() {
+    let play = Play::started(
+        "main: spawn f
+         f: sleep; say 1",
+    );
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         f: 1
+         release f, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn one_does_not_keep_its_family_alive() {
     let play = Play::started(
         "main: create u; resume 0
@@ -40,6 +57,62 @@ fn one_does_not_keep_its_family_alive() {
          main: u yielded
          release main, to be used again
          = Over",
+    );
+}
+
+#[test]
+fn one_has_no_zombies() {
+    let play = Play::started(
+        "main: spawn f; sleep; status 1
+         f: spawn g; say 1
+         g: sleep; say 2",
+    );
+    play.trace();
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         g: 2
+         release g, to be used again
+         = Waiting",
+    );
+}
+
+#[test]
+fn the_end_of_one_is_the_end_of_its_own() {
+    let play = Play::started(
+        "main: spawn f; status 0; status 1
+         f: spawn g; say 1
+         g: say 2",
+    );
+    play.expect(
+        "g: 2
+         main: spawned f
+         main: f is Running
+         main: g is Zombie
+         release main, to be used again
+         f: spawned g
+         f: 1
+         release g
+         release f, to be used again
+         = Over",
+    );
+}
+
+#[test]
+fn a_thread_whose_parent_was_killed_is_gone_when_it_ends() {
+    let play = Play::started(
+        "main: spawn f; kill 0; sleep; status 1
+         f: spawn g; sleep
+         g: sleep",
+    );
+    play.trace();
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         release g, to be used again
+         = Waiting",
     );
 }
 
@@ -63,4 +136,22 @@ fn a_thread_of_a_users_coroutine_is_one_as_long_as_that_lives() {
     assert_eq!(held(&play), 2, "its parent has yielded");
     play.fire("g");
     assert_eq!(held(&play), 1, "its parent has returned");
+}
+
+#[test]
+fn a_coroutine_that_is_used_again_is_not_asked_for_what_it_spawned_before() {
+    let play = Play::started(
+        "main: spawn f
+         f: sleep
+         next: sleep",
+    );
+    play.start(2);
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         release f, to be used again
+         = Over",
+    );
 }
