@@ -82,7 +82,8 @@ mod tests {
         let b = arena.insert("b");
         assert_eq!((arena.get(a), arena.get(b)), (Some(&"a"), Some(&"b")));
         assert_eq!(arena.remove(a), Some("a"));
-        assert_eq!((arena.get(a), arena.remove(a)), (None, None));
+        assert_eq!(arena.get(a), None);
+        assert_eq!(arena.remove(a), None);
         assert_eq!(arena.get(b), Some(&"b"));
     }
 

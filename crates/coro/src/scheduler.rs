@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use crate::arena::{Arena, Id};
-use crate::task::{Asked, Host, Kind, Resume, State, Status, Step, Task, Wait};
+use crate::task::{Asked, Host, Kind, Parent, Resume, State, Status, Step, Task, Wait};
 use crate::waker::waker;
 
 /// The tasks of one owner.
@@ -158,7 +158,7 @@ impl<H: Host> Scheduler<H> {
         let wait = {
             let inner = &mut *self.0.borrow_mut();
             let task = inner.tasks.get_mut(id)?;
-            if !matches!(task.state, State::Waiting) {
+            if !matches!(task.state, State::Waiting { .. }) {
                 return None;
             }
             let Some(wait) = task.wait.take() else {
@@ -213,12 +213,12 @@ impl<H: Host> Scheduler<H> {
 
     /// The task stopped for what it asked for.
     fn waits(&self, host: &mut H, id: Id) -> Next<H> {
-        let inner = &mut *self.0.borrow_mut();
+        let mut inner = self.0.borrow_mut();
         let Some(task) = inner.tasks.get_mut(id) else { return Next::Stop(Outcome::Waiting) };
         let family = task.family;
         match std::mem::replace(&mut task.asked, Asked::Nothing) {
             Asked::Future(wait) => {
-                task.state = State::Waiting;
+                task.state = State::Waiting { yielded: false };
                 Next::Poll(id, wait)
             }
             Asked::Join => {
@@ -227,8 +227,9 @@ impl<H: Host> Scheduler<H> {
             }
             Asked::Spawn { spawner, coroutine, arguments } => {
                 task.state = State::Ready(Resume::Spawned(coroutine));
-                let parent = Some((id, spawner));
-                match inner.add(family, coroutine, parent) {
+                let is_own = task.coroutine == spawner;
+                let parent = if is_own { Parent::Task(id) } else { Parent::User(spawner) };
+                match inner.add(family, coroutine, Some(parent)) {
                     Some(child) => {
                         inner.queue(family, id);
                         Next::Resume(child, Resume::Start(arguments))
@@ -236,37 +237,51 @@ impl<H: Host> Scheduler<H> {
                     None => inner.next(family),
                 }
             }
-            Asked::Nothing => inner.lets_others_run(host, family, id),
+            Asked::Nothing => {
+                drop(inner);
+                self.lets_others_run(host, id)
+            }
         }
     }
 
     /// The task stopped of its own accord; what it had asked for before, and could not wait for, is given up.
     fn yields(&self, host: &mut H, id: Id) -> Next<H> {
         self.give_up(host, id);
-        let inner = &mut *self.0.borrow_mut();
-        match inner.tasks.get(id).map(|task| task.family) {
-            Some(family) => inner.lets_others_run(host, family, id),
-            None => Next::Stop(Outcome::Waiting),
+        self.lets_others_run(host, id)
+    }
+
+    /// The task goes on after those that are queued or, where there are none, in the family's next turn.
+    fn lets_others_run(&self, host: &mut H, id: Id) -> Next<H> {
+        if let Some(next) = self.0.borrow_mut().lets_queued_run(id) {
+            return next;
         }
+        let turn = host.next_turn();
+        Next::Poll(id, turn)
     }
 
     fn poll(&self, host: &mut H, id: Id, mut wait: Wait) -> Next<H> {
         let waker = waker::<H>(id);
         loop {
             let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            let is_ending = self.owner(id).is_some_and(|owner| host.is_ending(owner));
             let inner = &mut *self.0.borrow_mut();
             let Some(task) = inner.tasks.get_mut(id) else {
                 // Polling has ended the family. The future is dropped when the borrow is over: it was declared before.
                 return Next::Stop(Outcome::Waiting);
             };
             let family = task.family;
-            let ending = inner.families.get(family).is_some_and(|f| host.is_ending(f.owner));
             match polled {
-                _ if ending => {
+                _ if is_ending => {
                     task.wait = Some(wait);
                     return Next::Stop(Outcome::Ended);
                 }
-                Poll::Ready(status) => return Next::Resume(id, Resume::Status(status)),
+                Poll::Ready(status) => {
+                    let with = match task.state {
+                        State::Waiting { yielded: true } => Resume::Nothing,
+                        _ => Resume::Status(status),
+                    };
+                    return Next::Resume(id, with);
+                }
                 Poll::Pending if std::mem::take(&mut task.woken) => {}
                 Poll::Pending => {
                     task.wait = Some(wait);
@@ -292,17 +307,14 @@ impl<H: Host> Scheduler<H> {
     }
 
     fn is_parent_alive(&self, host: &H, id: Id) -> bool {
-        let inner = self.0.borrow();
-        let Some((parent, spawner)) = inner.tasks.get(id).and_then(|task| task.parent) else {
-            return false;
+        let parent = match self.0.borrow().tasks.get(id) {
+            Some(Task { parent: Some(parent), .. }) => *parent,
+            _ => return false,
         };
-        let task = inner.tasks.get(parent);
-        let is_own = |task: &Task<H::Coroutine>| task.coroutine == spawner;
-        if task.is_some_and(is_own) {
-            return true;
+        match parent {
+            Parent::Task(parent) => self.status(parent) == Status::Running,
+            Parent::User(coroutine) => host.is_alive(coroutine),
         }
-        drop(inner);
-        host.is_alive(spawner)
     }
 
     /// Leaves what the running task will wait for when it stops.
@@ -341,7 +353,13 @@ impl<H: Host> Scheduler<H> {
     }
 
     /// The running task, in its own coroutine or in one of the user's, waits until one of the light threads has ended.
-    pub fn join(&self, id: Id, caller: H::Coroutine, children: &[Id]) -> Join<H::Coroutine> {
+    pub fn join(
+        &self,
+        _host: &mut H,
+        id: Id,
+        caller: H::Coroutine,
+        children: &[Id],
+    ) -> Join<H::Coroutine> {
         let inner = &mut *self.0.borrow_mut();
         for (i, &child) in children.iter().enumerate() {
             let Some(task) = inner.tasks.get(child) else {
@@ -350,7 +368,7 @@ impl<H: Host> Scheduler<H> {
                 }
                 continue;
             };
-            if task.parent.is_none_or(|(_, spawner)| spawner != caller) {
+            if !inner.is_parent(caller, task) {
                 return Join::NotParent;
             }
             if let State::Zombie { well } = task.state {
@@ -376,7 +394,7 @@ impl<H: Host> Scheduler<H> {
         let killed = {
             let inner = &mut *self.0.borrow_mut();
             let Some(task) = inner.tasks.get(child) else { return Kill::Gone };
-            if task.parent.is_none_or(|(_, spawner)| spawner != caller) {
+            if !inner.is_parent(caller, task) {
                 return Kill::NotParent;
             }
             let killed = match task.state {
@@ -441,7 +459,7 @@ impl<H: Host> Scheduler<H> {
     }
 }
 
-fn task<C>(kind: Kind, family: Id, coroutine: C, parent: Option<(Id, C)>) -> Task<C> {
+fn task<C>(kind: Kind, family: Id, coroutine: C, parent: Option<Parent<C>>) -> Task<C> {
     Task {
         kind,
         family,
@@ -460,13 +478,23 @@ impl<H: Host> Inner<H> {
         &mut self,
         family: Id,
         coroutine: H::Coroutine,
-        parent: Option<(Id, H::Coroutine)>,
+        parent: Option<Parent<H::Coroutine>>,
     ) -> Option<Id> {
         let of = self.families.get_mut(family)?;
         let child = self.tasks.insert(task(Kind::Light, family, coroutine, parent));
         of.lights.push(child);
         of.live += 1;
         Some(child)
+    }
+
+    fn is_parent(&self, caller: H::Coroutine, task: &Task<H::Coroutine>) -> bool {
+        match task.parent {
+            Some(Parent::Task(parent)) => {
+                self.tasks.get(parent).is_some_and(|parent| parent.coroutine == caller)
+            }
+            Some(Parent::User(coroutine)) => coroutine == caller,
+            None => false,
+        }
     }
 
     fn queue(&mut self, family: Id, id: Id) {
@@ -488,17 +516,19 @@ impl<H: Host> Inner<H> {
         Next::Stop(if family.live == 0 { Outcome::Over } else { Outcome::Waiting })
     }
 
-    /// The task goes on after those that are queued or, where there are none, in the family's next turn.
-    fn lets_others_run(&mut self, host: &mut H, family: Id, id: Id) -> Next<H> {
-        let queued = self.families.get(family).is_some_and(|family| !family.queue.is_empty());
-        let Some(task) = self.tasks.get_mut(id) else { return Next::Stop(Outcome::Waiting) };
-        if !queued {
-            task.state = State::Waiting;
-            return Next::Poll(id, host.next_turn());
+    /// The task goes on after those that are queued. Where there are none it waits for the family's next turn.
+    fn lets_queued_run(&mut self, id: Id) -> Option<Next<H>> {
+        let Some(task) = self.tasks.get_mut(id) else {
+            return Some(Next::Stop(Outcome::Waiting));
+        };
+        let family = task.family;
+        if !self.families.get(family).is_some_and(|family| !family.queue.is_empty()) {
+            task.state = State::Waiting { yielded: true };
+            return None;
         }
         task.state = State::Ready(Resume::Nothing);
         self.queue(family, id);
-        self.next(family)
+        Some(self.next(family))
     }
 
     fn ended(
@@ -512,7 +542,7 @@ impl<H: Host> Inner<H> {
             return (Next::Stop(Outcome::Waiting), None);
         };
         let (family, coroutine, joined) = (task.family, task.coroutine, task.joined);
-        self.orphan(family, id, coroutine, zombies);
+        self.orphan(family, id, zombies);
         let joining = joined.filter(|&parent| {
             matches!(self.tasks.get(parent), Some(Task { state: State::Joining, .. }))
         });
@@ -535,20 +565,14 @@ impl<H: Host> Inner<H> {
     }
 
     /// The parent of these has gone: those that have ended are asked for no more.
-    fn orphan(
-        &mut self,
-        family: Id,
-        parent: Id,
-        coroutine: H::Coroutine,
-        removed: &mut Vec<Removed<H>>,
-    ) {
+    fn orphan(&mut self, family: Id, parent: Id, removed: &mut Vec<Removed<H>>) {
         let Some(of) = self.families.get(family) else { return };
         if of.lights.is_empty() {
             return;
         }
         let is_zombie_child = |&id: &Id| match self.tasks.get(id) {
-            Some(Task { state: State::Zombie { .. }, parent: Some((of, by)), .. }) => {
-                *of == parent && *by == coroutine
+            Some(Task { state: State::Zombie { .. }, parent: Some(Parent::Task(of)), .. }) => {
+                *of == parent
             }
             _ => false,
         };
@@ -571,8 +595,7 @@ impl<H: Host> Inner<H> {
     /// Takes a task, and its children that have ended, out.
     fn bury(&mut self, id: Id, removed: &mut Vec<Removed<H>>) {
         let Some(task) = self.tasks.get(id) else { return };
-        let (family, coroutine) = (task.family, task.coroutine);
-        self.orphan(family, id, coroutine, removed);
+        self.orphan(task.family, id, removed);
         removed.extend(self.remove(id));
     }
 

@@ -95,7 +95,10 @@ pub(crate) enum State<C> {
     /// In the family's queue.
     Ready(Resume<C>),
     /// What it waits for is in its slot, or is being polled.
-    Waiting,
+    Waiting {
+        /// That is the family's next turn, so that nobody wants its status.
+        yielded: bool,
+    },
     /// Until one of the children that it joined has ended.
     Joining,
     Zombie {
@@ -116,12 +119,20 @@ pub(crate) enum Asked<C> {
     Join,
 }
 
+/// Who spawned a light thread. The coroutine of a task is known by the task, since it can be used again after that.
+#[derive(Clone, Copy)]
+pub(crate) enum Parent<C> {
+    Task(Id),
+    /// One of the user's coroutines, in whichever task it runs.
+    User(C),
+}
+
 pub(crate) struct Task<C> {
     pub kind: Kind,
     pub family: Id,
     pub coroutine: C,
-    /// The task that spawned it, and which coroutine of that: its own, or one of the user's that it had resumed.
-    pub parent: Option<(Id, C)>,
+    /// None where nobody spawned it.
+    pub parent: Option<Parent<C>>,
     pub state: State<C>,
     pub asked: Asked<C>,
     /// What it waits for, while that isn't being polled.
