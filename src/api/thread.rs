@@ -243,7 +243,7 @@ unsafe extern "C-unwind" fn wait(l: *mut lua_State) -> c_int {
             (*JOINED.get()).push(child);
         }
         let children = std::mem::take(&mut *JOINED.get());
-        let joined = scheduler().join(task, Coroutine::kept_elsewhere(l), &children);
+        let joined = scheduler().join(&mut Requests, task, Coroutine::kept_elsewhere(l), &children);
         *JOINED.get() = children;
         match joined {
             Join::Wait => yield_and_wait(l),

@@ -355,12 +355,12 @@ impl<H: Host> Scheduler<H> {
     /// The running task, in its own coroutine or in one of the user's, waits until one of the light threads has ended.
     pub fn join(
         &self,
-        _host: &mut H,
+        host: &mut H,
         id: Id,
         caller: H::Coroutine,
         children: &[Id],
     ) -> Join<H::Coroutine> {
-        let inner = &mut *self.0.borrow_mut();
+        let mut inner = self.0.borrow_mut();
         for (i, &child) in children.iter().enumerate() {
             let Some(task) = inner.tasks.get(child) else {
                 if i + 1 == children.len() {
@@ -382,9 +382,8 @@ impl<H: Host> Scheduler<H> {
                 task.joined = Some(id);
             }
         }
-        if let Some(task) = inner.tasks.get_mut(id) {
-            task.asked = Asked::Join;
-        }
+        drop(inner);
+        self.ask(host, id, Asked::Join);
         Join::Wait
     }
 
