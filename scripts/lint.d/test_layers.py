@@ -65,6 +65,16 @@ class Layers(unittest.TestCase):
         )
         self.assertEqual(check({"run/bridge.rs": text}), (0, [], []))
 
+    def test_features_stand_between_the_phases_and_the_api(self):
+        files = {"socket/mod.rs": "use crate::{phase, tls};", "api/socket.rs": "use crate::socket;"}
+        self.assertEqual(check(files), (0, [], []))
+        status, _, wrong = check({"phase/timer.rs": "use crate::timer;", "timer.rs": "use crate::api;"})
+        self.assertEqual(status, 1)
+        self.assertEqual(wrong, [
+            "src/phase/timer.rs:1: timer lies above this file's layer",
+            "src/timer.rs:1: api lies above this file's layer",
+        ])
+
     def test_an_allowed_arrow_is_printed(self):
         files = {"run/mod.rs": "use crate::api;\nuse crate::api::time;"}
         allowed = "# why\nsrc/run/mod.rs -> api\n"
@@ -75,9 +85,9 @@ class Layers(unittest.TestCase):
         self.assertEqual((status, wrong), (1, ["allowed: src/run/mod.rs -> api is no longer needed: remove the line"]))
 
     def test_a_folder_without_a_layer_is_an_error(self):
-        status, _, wrong = check({"socket/mod.rs": ""})
+        status, _, wrong = check({"attic/mod.rs": ""})
         self.assertEqual(status, 1)
-        self.assertIn("src/socket/mod.rs: socket is no layer", wrong[0])
+        self.assertIn("src/attic/mod.rs: attic is no layer", wrong[0])
 
 
 if __name__ == "__main__":
