@@ -293,6 +293,11 @@ impl<H: Host> Scheduler<H> {
 
     /// The task's code came to its end.
     fn ended(&self, host: &mut H, id: Id, well: bool) -> Next<H> {
+        let alone = self.0.borrow_mut().end_alone(id);
+        if let Some((owner, coroutine)) = alone {
+            host.release(owner, Kind::Entry, coroutine, well);
+            return Next::Stop(Outcome::Over);
+        }
         self.give_up(host, id);
         let is_parent_alive = self.is_parent_alive(host, id);
         let mut zombies = Vec::new();
@@ -521,13 +526,27 @@ impl<H: Host> Inner<H> {
             return Some(Next::Stop(Outcome::Waiting));
         };
         let family = task.family;
-        if !self.families.get(family).is_some_and(|family| !family.queue.is_empty()) {
+        if self.families.get(family).is_none_or(|family| family.queue.is_empty()) {
             task.state = State::Waiting { yielded: true };
             return None;
         }
         task.state = State::Ready(Resume::Nothing);
         self.queue(family, id);
         Some(self.next(family))
+    }
+
+    /// Takes out an entry task that was alone, and its family with it: what most families come to.
+    fn end_alone(&mut self, id: Id) -> Option<(H::Owner, H::Coroutine)> {
+        let task = self.tasks.get(id)?;
+        let family = self.families.get(task.family)?;
+        let alone = task.kind == Kind::Entry && family.lights.is_empty();
+        if !alone || !matches!(task.asked, Asked::Nothing) {
+            return None;
+        }
+        let (owner, coroutine, family) = (family.owner, task.coroutine, task.family);
+        self.tasks.clear(id);
+        self.families.clear(family);
+        Some((owner, coroutine))
     }
 
     fn ended(
