@@ -11,7 +11,10 @@ use common::machine::woken;
 use common::Play;
 
 /// A program whose `await it` leaves its waker here, each poll anew, and is ready when that says so.
-fn kept(program: &str) -> (Play, Rc<RefCell<Vec<Waker>>>, Rc<Cell<bool>>) {
+/// What a future has kept of its wakers.
+type Kept = Rc<RefCell<Vec<Waker>>>;
+
+fn kept(program: &str) -> (Play, Kept, Rc<Cell<bool>>) {
     let play = Play::new(program);
     let wakers = Rc::new(RefCell::new(Vec::new()));
     let is_ready = Rc::new(Cell::new(false));
@@ -67,7 +70,7 @@ fn a_waker_outlives_its_task() {
     let waker = wakers.borrow()[0].clone();
     play.end(0);
     play.trace();
-    waker.clone().wake();
+    waker.wake_by_ref();
     drop(waker.clone());
     play.proceed_all();
     // Another task is where the first was.
