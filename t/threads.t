@@ -363,7 +363,36 @@ niltimeout
 
 
 
-=== TEST 14: ten thousand threads that are waited for leave nothing behind
+=== TEST 14: a thread that has resumed the coroutine which spawned it can't be killed by that
+--- config
+location /t {
+    content_by_lua_block {
+        local parent
+        parent = coroutine.create(function()
+            local t = ngx.thread.spawn(function()
+                ngx.sleep(0.001)
+                ngx.say(select(2, coroutine.resume(parent)))
+                return "alive"
+            end)
+            coroutine.yield()
+            coroutine.yield(select(2, ngx.thread.kill(t)))
+        end)
+        coroutine.resume(parent)
+        ngx.sleep(0.01)
+        ngx.say("done")
+    }
+}
+--- request
+GET /t
+--- response_body
+thread is running
+done
+--- no_error_log
+[error]
+
+
+
+=== TEST 15: ten thousand threads that are waited for leave nothing behind
 --- config
 location /t {
     content_by_lua_block {

@@ -61,6 +61,8 @@ pub enum Kill {
     Gone,
     /// Another coroutine spawned it.
     NotParent,
+    /// It runs: it has resumed the coroutine that spawned it.
+    Running,
 }
 
 struct Inner<H: Host> {
@@ -403,6 +405,7 @@ impl<H: Host> Scheduler<H> {
             }
             let killed = match task.state {
                 State::Zombie { .. } => Kill::Ended,
+                State::Running => return Kill::Running,
                 _ => Kill::Killed,
             };
             inner.bury(child, &mut removed);

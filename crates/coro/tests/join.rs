@@ -2,7 +2,6 @@
 
 mod common;
 
-use common::futures::on_drop;
 use common::Play;
 
 #[test]

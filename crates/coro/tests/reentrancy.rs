@@ -5,7 +5,7 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use common::futures::{does, does_and_waits, on_drop};
+use common::futures::{does, on_drop};
 use common::machine::{woken, Machine};
 use common::Play;
 use coro::{Kill, TaskId};
