@@ -415,3 +415,31 @@ true
 --- no_error_log
 [error]
 --- log_level: warn
+
+
+
+=== TEST 16: over HTTP/2 a body is read by any number of threads, and all go on
+--- http2
+--- config
+location /t {
+    content_by_lua_block {
+        local threads = {}
+        for i = 1, 3 do
+            threads[i] = ngx.thread.spawn(function()
+                ngx.req.read_body()
+                return #ngx.req.get_body_data()
+            end)
+        end
+        for i = 1, 3 do
+            ngx.say(select(2, ngx.thread.wait(threads[i])))
+        end
+    }
+}
+--- request eval
+"POST /t\n" . "x" x 5000
+--- response_body
+5000
+5000
+5000
+--- no_error_log
+[error]

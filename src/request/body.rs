@@ -23,6 +23,10 @@ pub struct BodyRead {
     waiting: RefCell<Vec<Waker>>,
     /// nginx's own handler of read events, while it reads.
     handler: Cell<ngx_http_event_handler_pt>,
+    /// Who handled them before, and does so afterwards.
+    before: Cell<ngx_http_event_handler_pt>,
+    /// Whoever called nginx looks himself at what came of it.
+    attended: Cell<bool>,
     /// Called when the body that the phase itself waits for is there.
     then: Cell<Option<unsafe fn(&Ctx)>>,
 }
@@ -113,7 +117,10 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
         (*r).set_request_body_in_persistent_file(1);
         (*r).set_request_body_in_clean_file(1);
         ctx.body.state.set(State::Reading);
+        ctx.body.before.set((*r).read_event_handler);
+        ctx.body.attended.set(true);
         let rc = ngx_http_read_client_request_body(r, Some(read));
+        ctx.body.attended.set(false);
         if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             log_debug!(r, "http read client request body returned error code {rc}, exitting now");
             ctx.body.state.set(State::NotRead);
@@ -173,8 +180,15 @@ unsafe extern "C" fn read(r: Request) {
     unsafe {
         log_debug!(r, "lua req body post read, c:{}", (*(*r).main).count());
         nginx::release(r);
-        if let Some(ctx) = ctx::get(r) {
-            ctx.body.state.set(State::Read);
+        let Some(ctx) = ctx::get(r) else { return };
+        ctx.body.state.set(State::Read);
+        let before = ctx.body.before.take();
+        if before.is_some() {
+            (*r).read_event_handler = before;
+        }
+        if !ctx.body.attended.get() {
+            // Over HTTP/2 a frame may bring the rest by itself.
+            guard((*(*r).connection).log, (), || go_on(ctx));
         }
     }
 }
@@ -188,7 +202,9 @@ unsafe extern "C" fn on_event(r: Request) {
             let Some(handler) = ctx.body.handler.get() else { return };
             let error = std::mem::replace(&mut (*r).err_status, 0);
             let (write, changes) = ((*r).write_event_handler, (*r).uri_changes());
+            ctx.body.attended.set(true);
             handler(r);
+            ctx.body.attended.set(false);
             // An `error_page` of the user's may have another status, or none, but leads elsewhere.
             let answered = (*r).err_status != 0 || (*r).uri_changes() != changes;
             if ctx.body.state.get() == State::Read {
