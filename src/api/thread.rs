@@ -275,7 +275,6 @@ unsafe extern "C-unwind" fn kill(l: *mut lua_State) -> c_int {
             Kill::Ended => nil_and(l, c"already terminated"),
             Kill::Gone => nil_and(l, c"already waited or killed"),
             Kill::NotParent => nil_and(l, c"killer not parent"),
-            Kill::Running => nil_and(l, c"thread is running"),
         }
     }
 }

@@ -189,6 +189,10 @@ unsafe fn go_on_with(ctx: &Ctx, task: TaskId) {
 /// # Safety
 /// The request is live, and may be gone afterwards.
 pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
+    if outcome == Outcome::Gone {
+        // Whoever ended the tasks finalized the request, which may have been freed.
+        return;
+    }
     // SAFETY: the caller's promise.
     unsafe {
         let r = ctx.r;
@@ -256,6 +260,8 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
                 (*ctx.r).write_event_handler = Some(write_handler);
                 return None;
             }
+            // Whoever ended the tasks goes on with the request.
+            Outcome::Gone => return None,
             Outcome::Over | Outcome::Failed | Outcome::Ended => {}
         }
         ctx.stop_tasks();

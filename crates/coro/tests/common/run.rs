@@ -195,7 +195,6 @@ impl Machine {
             Kill::Ended => "killed what had ended,",
             Kill::Gone => "killed what was gone,",
             Kill::NotParent => "can't kill",
-            Kill::Running => "can't kill running",
         };
         self.say(format!("{}: {what} {}", self.name(me), self.name(child)));
     }
