@@ -59,6 +59,10 @@ pub struct spacer_str {
 }
 
 impl spacer_str {
+    pub fn new(bytes: &[u8]) -> spacer_str {
+        spacer_str { data: bytes.as_ptr(), len: bytes.len() }
+    }
+
     pub fn set(&mut self, bytes: &[u8]) {
         self.data = bytes.as_ptr();
         self.len = bytes.len();

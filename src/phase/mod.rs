@@ -150,7 +150,11 @@ pub unsafe fn start_with(
         let (family, task) = scheduler().begin(ctx, coroutine);
         ctx.family.set(Some(family));
         let _busy = run::Busy::enter();
-        Ok(scheduler().run(&mut Requests, task, arguments))
+        let outcome = scheduler().run(&mut Requests, task, arguments);
+        if outcome == Outcome::Over {
+            ctx.family.set(None);
+        }
+        Ok(outcome)
     }
 }
 
