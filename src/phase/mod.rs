@@ -228,6 +228,9 @@ unsafe extern "C" fn write_handler(r: Request) {
     // SAFETY: nginx calls this with a live request. It may be gone with the first task that goes on; the others are then gone too.
     unsafe {
         let log = (*(*r).connection).log;
+        if !abort::look_when_written(r) {
+            return;
+        }
         let (wakers, task) = guard(log, (Vec::new(), None), || {
             let Some(ctx) = ctx::get(r) else { return (Vec::new(), None) };
             let wakers = output::write_event(ctx);
