@@ -68,7 +68,12 @@ sub speak {
         my $block = shift;
         my $script = $block->steps;
         $block->set_value(http_config => 'lua_package_path "$prefix/html/?.lua;;";' . ($block->http_config // ''));
-        $block->set_value(config => listeners() . "\n" . ($block->config // '') . "\nlocation = /nothing { return 200; }\n");
+        # Where other servers are meant by it, HTTP/1.1's port.
+        my $config = ($block->config // '') =~ s/\$server_port_of_http1\b/server_port()/egr;
+        # The scaffold's server has a limit of its own.
+        my $limit = $block->max_body;
+        $config =~ s/^(location \S+ \{)/$1 client_max_body_size $limit;/gm if defined $limit;
+        $block->set_value(config => listeners() . "\n" . $config . "\nlocation = /nothing { return 200; }\n");
         return if !defined $script;
         $block->set_value(request => 'GET /nothing');
         $block->set_value(timeout => 30);

@@ -12,7 +12,7 @@ A script has a step on each line. What a step has to tell is printed on a line o
     head                 waits for the response's header; prints its status
     header NAME          the value of one of its fields; waits as `head` does
     read N               waits until that many bytes of the response's body are here
-    wait                 waits for the response's end; prints its status, and its body, or how long that is
+    wait                 waits for the response's end; prints its status, and its body, or what that is
     wait all             waits for all responses; prints each, and how many there were, in the order of what is printed
     ask PATH             asks for something over HTTP/1.1, at the port below; prints the body
     pause SECONDS        does nothing, and reads nothing
@@ -47,6 +47,8 @@ class Response:
         if self.over != "end":
             return " ".join(filter(None, [self.status, self.over]))
         text = self.body.decode("latin-1").strip()
+        if text[:5].lower() == "<html":
+            text = "HTML"
         return f"{self.status} {text if len(text) < 120 else f'{len(self.body)} bytes'}".strip()
 
 
@@ -237,8 +239,10 @@ class Http3(Client):
         self.until(lambda: sent.buffer_is_empty or self.responses[stream].over)
 
     def end(self, stream):
-        self.h3.send_data(stream, b"", end_stream=True)
-        self.flush()
+        # A response that came before the body's end may have closed the stream.
+        if not self.responses[stream].over:
+            self.h3.send_data(stream, b"", end_stream=True)
+            self.flush()
 
     def stop(self, stream):
         self.quic.stop_stream(stream, 0x10C)
