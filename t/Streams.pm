@@ -1,7 +1,7 @@
 package Streams;
 
-# What the suites of HTTP/2 and HTTP/3 share. A block's steps are a script for streams.py, whose output is its response_body. nginx speaks
-# the suite's protocol at the port behind that of HTTP/1.1.
+# What the suites of HTTP/2 and HTTP/3 share. A block's steps are a script for streams.py, whose output is its response_body; --- nghttp
+# has options for that client. nginx speaks the suite's protocol at the port behind that of HTTP/1.1.
 
 use strict;
 use warnings;
@@ -57,6 +57,13 @@ sub steps {
     return $text;
 }
 
+# Asks nghttp for /t with these options; returns what it prints.
+sub nghttp {
+    my ($options) = @_;
+    my $url = 'http://127.0.0.1:' . (server_port() + 1) . '/t';
+    return scalar `nghttp $options $url`;
+}
+
 # Has the suite's blocks, and those that both have, spoken to over h2 or h3.
 sub speak {
     ($protocol) = @_;
@@ -73,11 +80,14 @@ sub speak {
         # The scaffold's server has a limit of its own.
         my $limit = $block->max_body;
         $config =~ s/^(location \S+ \{)/$1 client_max_body_size $limit;/gm if defined $limit;
-        $block->set_value(config => listeners() . "\n" . $config . "\nlocation = /nothing { return 200; }\n");
-        return if !defined $script;
+        # The scaffold's own client of HTTP/2 has its own listener.
+        my $listeners = defined $block->http2 ? '' : listeners();
+        $block->set_value(config => $listeners . "\n" . $config . "\nlocation = /nothing { return 200; }\n");
+        my $nghttp = $block->nghttp;
+        return if !defined $script && !defined $nghttp;
         $block->set_value(request => 'GET /nothing');
         $block->set_value(timeout => 30);
-        $block->set_value(response_body_filters => sub { steps($script) });
+        $block->set_value(response_body_filters => sub { defined $script ? steps($script) : nghttp($nghttp) });
     });
 }
 

@@ -19,6 +19,8 @@ A script has a step on each line. What a step has to tell is printed on a line o
     reset                cancels the request: RST_STREAM, or RESET_STREAM and STOP_SENDING
     stop                 STOP_SENDING alone (HTTP/3)
     leave                drops the connection without a word; the next request opens another
+    wide                 the next connection has windows of any size and a socket that takes little, so that output queues in the
+                         server's connection rather than in its streams (HTTP/2)
     bye                  closes the connection as the protocol says
 
 Steps are about the request that was made last. Those before it live on, on the same connection.
@@ -110,18 +112,26 @@ class Client:
 class Http2(Client):
     SCHEME = "http"
 
-    def __init__(self, port):
+    def __init__(self, port, wide=False):
         import h2.config
         import h2.connection
         import h2.events
+        import h2.settings
 
         super().__init__()
         self.events = h2.events
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        self.socket = socket.socket()
+        if wide:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(TIMEOUT)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = h2.config.H2Configuration(client_side=True, header_encoding=None)
         self.h2 = h2.connection.H2Connection(config)
         self.h2.initiate_connection()
+        if wide:
+            self.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1})
+            self.h2.increment_flow_control_window(2**30)
         self.flush()
 
     def flush(self):
@@ -302,10 +312,11 @@ PROTOCOLS = {"h2": Http2, "h3": Http3}
 
 def run(protocol, port, script):
     client = stream = None
+    options = {}
     for line in script:
         step, _, argument = line.strip().partition(" ")
         if step in ("get", "post"):
-            client = client or PROTOCOLS[protocol](port)
+            client = client or PROTOCOLS[protocol](port, **options)
             path, _, length = argument.partition(" ")
             stream = client.open(step.upper(), path, length or None, last=step == "get")
         elif step == "send":
@@ -329,6 +340,8 @@ def run(protocol, port, script):
         elif step in ("leave", "bye"):
             getattr(client, step)()
             client = None
+        elif step == "wide":
+            options = {"wide": True}
         elif step:
             raise SystemExit(f"unknown step: {step}")
 
