@@ -18,13 +18,6 @@ use crate::request::method::method_name;
 #[no_mangle]
 pub extern "C" fn spacer_capture_begin() -> c_int {
     with_request_in(HANDLERS, |ctx| {
-        // SAFETY: the request is live.
-        unsafe {
-            #[cfg(ngx_feature = "http_v2")]
-            if !(*(*ctx.r).main).stream.is_null() {
-                return error(RAISE, format_args!("http2 requests not supported yet"));
-            }
-        }
         ctx.batches.wanted.borrow_mut().clear();
         OK
     })
