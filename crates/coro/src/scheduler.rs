@@ -65,7 +65,7 @@ pub enum Kill {
     /// It had ended before, and is gone from here on.
     Ended,
     Gone,
-    /// Another coroutine spawned it.
+    /// Another coroutine spawned it, or it is another family's.
     NotParent,
 }
 
@@ -466,16 +466,19 @@ impl<H: Host> Scheduler<H> {
         self.0.borrow_mut().join(id, caller, children)
     }
 
-    /// Ends a light thread, whatever it waits for. One that runs, and has resumed its parent, is gone for everybody, but its
-    /// coroutine is in use until it stops.
-    pub fn kill(&self, host: &mut H, caller: H::Coroutine, child: Id) -> Kill {
+    /// The running task, in its own coroutine or in one of the user's, ends a light thread, whatever that waits for. One that runs, and
+    /// has resumed its parent, is gone for everybody, but its coroutine is in use until it stops.
+    pub fn kill(&self, host: &mut H, id: Id, caller: H::Coroutine, child: Id) -> Kill {
         let mut removed = Vec::new();
         let killed = {
             let inner = &mut *self.0.borrow_mut();
             let Some(task) = inner.tasks.get(child).filter(|task| !task.is_killed()) else {
                 return Kill::Gone;
             };
-            if !inner.is_parent(caller, task) {
+            // Who kills the last task of another family would leave it to nobody.
+            let is_in_family =
+                inner.tasks.get(id).is_some_and(|killer| killer.family == task.family);
+            if !is_in_family || !inner.is_parent(caller, task) {
                 return Kill::NotParent;
             }
             let killed = match task.state {
