@@ -43,9 +43,9 @@ test-crash: build ## Kill nginx and the stores under load, and check that topics
 test-reload: build ## Reload, upgrade, stop and crash nginx under load, and check that nothing fails or grows (ARGS='--reloads N ...')
 	@scripts/test-reload $(ARGS)
 
-bench: build ## Measure against the peer
+bench: build ## Measure against the peer (ARGS='--only NAME,...', ARGS=--sleepers)
 	@scripts/setup bench
-	@scripts/bench
+	@scripts/bench $(ARGS)
 
 bench-topics: build ## Measure topics on each store: throughput, latency, outage (ARGS='--driver sqlite ...')
 	@scripts/setup bench
