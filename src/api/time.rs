@@ -1,13 +1,16 @@
 //! `ngx.time`, `ngx.now` and their kin on nginx's cached time, and `ngx.sleep`.
 
 use std::ffi::c_int;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use nginx_sys::*;
 
-use super::{scratch, spacer_str, wait, with_request_in, HANDLERS};
-use crate::conf::phase::Phase;
+use super::{scratch, spacer_str, wait, with_request_in};
+use crate::conf::phase::WAITING;
 use crate::nginx::{self, log_debug, Request};
-use crate::run::wait::{next_turn, sleep};
+use crate::run::wait::{next_turn, sleep, Event};
 
 /// Seconds since the epoch, with milliseconds.
 #[no_mangle]
@@ -46,15 +49,38 @@ pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut space
     }
 }
 
-/// A sleep, to be noted in the debug log when it is given up.
-struct Pending {
+/// What `ngx.sleep` waits for. A struct rather than an `async` block, which would keep the event twice: there may be many thousands.
+struct Sleep {
+    event: Event,
+    /// Null when the time is over.
     r: Request,
-    expired: bool,
 }
 
-impl Drop for Pending {
+impl Future for Sleep {
+    type Output = c_int;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<c_int> {
+        // SAFETY: the event stays where it is; the request is live while its tasks are.
+        unsafe {
+            let this = self.get_unchecked_mut();
+            let polled = Pin::new_unchecked(&mut this.event).poll(context);
+            if polled.is_ready() {
+                let r = std::mem::replace(&mut this.r, std::ptr::null_mut());
+                log_debug!(
+                    r,
+                    "lua sleep timer expired: \"{}?{}\"",
+                    nginx::text((*r).uri),
+                    nginx::text((*r).args)
+                );
+            }
+            polled
+        }
+    }
+}
+
+impl Drop for Sleep {
     fn drop(&mut self) {
-        if !self.expired {
+        if !self.r.is_null() {
             // SAFETY: futures are dropped while their request is live.
             unsafe { log_debug!(self.r, "lua clean up the timer for pending ngx.sleep") };
         }
@@ -63,27 +89,12 @@ impl Drop for Pending {
 
 #[no_mangle]
 pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
-    with_request_in(HANDLERS | Phase::Timer as u32, |ctx| {
+    with_request_in(WAITING, |ctx| {
         let msec = (seconds * 1000.0) as u64;
         let r = ctx.r;
-        // SAFETY: the request is live, now and when its thread's future is polled.
+        // SAFETY: the request is live.
         unsafe { log_debug!(r, "lua ready to sleep for {msec} ms") };
-        let pending = Pending { r, expired: false };
         let event = if msec == 0 { next_turn() } else { sleep(msec) };
-        wait(Box::pin(async move {
-            let mut pending = pending;
-            let status = event.await;
-            pending.expired = true;
-            // SAFETY: as above.
-            unsafe {
-                log_debug!(
-                    r,
-                    "lua sleep timer expired: \"{}?{}\"",
-                    nginx::text((*r).uri),
-                    nginx::text((*r).args)
-                )
-            };
-            status
-        }))
+        wait(Box::pin(Sleep { event, r }))
     })
 }
