@@ -140,7 +140,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             if !phase::install(cf) {
                 return nginx::ERROR;
             }
-            lua::provide(&api::thread::MODULES);
+            lua::provide(&api::MODULES);
             let conf = conf::main_conf(cf);
             match main_state::new_vm(conf, true) {
                 Ok(vm) => conf.vm = nginx::pool_box((*cf).pool, vm),

@@ -120,7 +120,6 @@ require "spacer.endpoints"
 
 return {
     ctx_tables = ctx_tables,
-    wait = base.WAIT,
     -- What runs without a directive, in the order in which the module asks for it.
     entries = { require("spacer.function").dispatch, require "spacer.trigger" },
 }

@@ -5,6 +5,7 @@
 //! that Lua sees from these files.
 
 pub mod arg;
+mod cfunction;
 pub mod control;
 pub mod encoding;
 pub mod headers_in;
@@ -27,11 +28,16 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use coro::Wait;
 
 use crate::conf::phase::{Phase, HANDLERS};
+use crate::lua::CModule;
 use crate::nginx::cell::Worker;
 use crate::nginx::panic_message;
 use crate::request::ctx::Ctx;
 pub use crate::request::current::current;
 use crate::request::tasks::{scheduler, Requests};
+
+/// The modules of functions that aren't called through FFI, for [`crate::lua::provide`].
+pub const MODULES: [CModule; 2] =
+    [(c"spacer.tasks", thread::open), (c"spacer.sleep", time::push_sleep)];
 
 /// Done.
 pub const OK: c_int = 0;
