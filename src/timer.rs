@@ -5,6 +5,7 @@
 //! premature.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 
@@ -45,9 +46,15 @@ pub type Refusal = &'static str;
 struct Pending {
     timers: Vec<*mut Timer>,
     free: Vec<usize>,
+    /// Memory for the next timers.
+    idle: Vec<Box<MaybeUninit<Timer>>>,
 }
 
-static PENDING: Worker<Pending> = Worker::new(Pending { timers: Vec::new(), free: Vec::new() });
+/// As many as may wait by default.
+const IDLE_MAX: usize = 1024;
+
+static PENDING: Worker<Pending> =
+    Worker::new(Pending { timers: Vec::new(), free: Vec::new(), idle: Vec::new() });
 static RUNNING: Worker<Cell<usize>> = Worker::new(Cell::new(0));
 
 fn pending<'a>() -> &'a mut Pending {
@@ -108,8 +115,9 @@ pub unsafe fn add(
         });
         let every = every.then_some(delay);
         let event = std::mem::zeroed();
-        let timer = Timer { event, vm, coroutine, origin, every, place, limits };
-        let timer = Box::into_raw(Box::new(timer));
+        let mut memory = pending.idle.pop().unwrap_or_else(Box::new_uninit);
+        memory.write(Timer { event, vm, coroutine, origin, every, place, limits });
+        let timer: *mut Timer = Box::into_raw(memory).cast();
         pending.timers[place] = timer;
         let event = &mut (*timer).event;
         event.handler = Some(expired);
@@ -156,10 +164,14 @@ unsafe fn abort_all() {
 unsafe fn run(timer: *mut Timer, premature: bool) {
     // SAFETY: the timer was leaked by `add`, and is nobody's but ours.
     unsafe {
-        let timer = Box::from_raw(timer);
-        pending().timers[timer.place] = ptr::null_mut();
-        pending().free.push(timer.place);
-        let Timer { vm, coroutine, origin, every, limits, .. } = *timer;
+        let Timer { vm, coroutine, origin, every, place, limits, .. } = ptr::read(timer);
+        let pending = pending();
+        pending.timers[place] = ptr::null_mut();
+        pending.free.push(place);
+        let memory = Box::from_raw(timer.cast::<MaybeUninit<Timer>>());
+        if pending.idle.len() < IDLE_MAX {
+            pending.idle.push(memory);
+        }
         if let Some(delay) = every.filter(|_| ngx_exiting == 0) {
             if again(&vm, coroutine, &origin, delay, limits).is_none() {
                 log_error!(

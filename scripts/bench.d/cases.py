@@ -64,6 +64,7 @@ CASES = (
     handler("shared", "ngx.shared: 5 set, 5 get, 1 incr"),
     handler("regex", "10 ngx.re.match with jo"),
     handler("threads", "5 light threads that sleep once"),
+    handler("timers", "100 ngx.timer.at(0), until they have run", target=0.6),
     function("gateway", "a function that returns a string", "/hello", target=1.25, body='{"data":"hello"}\n'),
     function(
         "route",

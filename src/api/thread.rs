@@ -207,10 +207,11 @@ unsafe extern "C-unwind" fn kill(l: *mut lua_State) -> c_int {
     unsafe {
         let ctx = context(l, WAITING);
         let Some(child) = light_thread(l, 1) else { return nil_and(l, c"not user thread") };
+        let Some(task) = current().task else { disabled(l) };
         if ctx.batches.has_task(child) {
             return nil_and(l, c"pending subrequests");
         }
-        match scheduler().kill(&mut Requests, Coroutine::kept_elsewhere(l), child) {
+        match scheduler().kill(&mut Requests, task, Coroutine::kept_elsewhere(l), child) {
             Kill::Killed => {
                 lua::lua_pushinteger(l, 1);
                 1

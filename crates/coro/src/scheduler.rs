@@ -27,7 +27,7 @@ pub enum Kill {
     /// It had ended before, and is gone from here on.
     Ended,
     Gone,
-    /// Another coroutine spawned it.
+    /// Another coroutine spawned it, or it is another family's.
     NotParent,
 }
 
@@ -253,13 +253,16 @@ impl<H: Host> Scheduler<H> {
         }
     }
 
-    /// Ends a light thread, whatever it waits for. One that runs, and has resumed its parent, is gone for everybody, but its
-    /// coroutine is in use until it stops.
-    pub fn kill(&self, host: &mut H, caller: H::Coroutine, child: Id) -> Kill {
+    /// The running task, in its own coroutine or in one of the user's, ends a light thread, whatever that waits for. One that runs, and
+    /// has resumed its parent, is gone for everybody, but its coroutine is in use until it stops.
+    pub fn kill(&self, host: &mut H, id: Id, caller: H::Coroutine, child: Id) -> Kill {
         let Some(task) = self.tasks.get(child).filter(|task| !task.is_killed()) else {
             return Kill::Gone;
         };
-        if !self.is_parent(caller, &task) {
+        // Who kills the last task of another family would leave it to nobody.
+        let is_in_family =
+            self.tasks.get(id).is_some_and(|killer| killer.family.get() == task.family.get());
+        if !is_in_family || !self.is_parent(caller, &task) {
             return Kill::NotParent;
         }
         let killed = if task.is_zombie() { Kill::Ended } else { Kill::Killed };
