@@ -14,6 +14,7 @@ pub mod output;
 pub mod request;
 pub mod request_body;
 pub mod semaphore;
+pub mod shared;
 pub mod subrequest;
 pub mod thread;
 pub mod time;

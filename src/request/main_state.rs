@@ -23,11 +23,15 @@ use crate::run;
 pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, Vec<u8>> {
     // SAFETY: the caller's promise.
     let vm = unsafe { conf::new_vm(conf, caches) }.map_err(String::into_bytes)?;
-    if let Some(code) = conf.code(Phase::Init) {
-        run_without_request(&vm, Phase::Init, code)
-            .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())?;
-    }
+    run_init(conf, &vm)?;
     Ok(vm)
+}
+
+/// Runs `init_by_lua*`. The error is what nginx's log should show.
+pub fn run_init(conf: &MainConf, vm: &Vm) -> Result<(), Vec<u8>> {
+    let Some(code) = conf.code(Phase::Init) else { return Ok(()) };
+    run_without_request(vm, Phase::Init, code)
+        .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())
 }
 
 /// Runs code that belongs to no request. The error text, if any, is what nginx's log should show.

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{fence, AtomicU32, Ordering::*};
 
-use crate::entry::{entry_size, Entry, Kind};
+use crate::entry::{entry_size, string_size, Entry, Kind};
 use crate::layout::{Bucket, Header, Layout, TooSmall, NONE};
 use crate::memory::Memory;
 use crate::{Lock, MAX_KEY};
@@ -414,16 +414,15 @@ impl<L: Lock> Dict<L> {
         now: u64,
         forcible: &mut bool,
     ) -> Result<(), StoreError> {
-        let text = match value {
-            Value::String(text) => text.len(),
-            _ => 0,
+        let bytes = match value {
+            Value::String(text) => string_size(key.len(), text.len()),
+            Value::Boolean(_) | Value::Number(_) => entry_size(key.len(), 0),
         };
-        if key.len() > MAX_KEY || text > u32::MAX as usize {
+        if key.len() > MAX_KEY || bytes > u32::MAX as usize {
             return Err(StoreError::NoMemory);
         }
         let inner = &self.inner;
         let hash = inner.hash(key);
-        let bytes = entry_size(key.len(), text);
         let expires = expiry(ttl, now);
         let _changing = self.change();
         let found = inner.find(hash, key);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU8, Ordering::Relaxed};
 
 use crate::dict::{Dict, Inner};
-use crate::entry::{entry_size, Entry, Kind};
+use crate::entry::{entry_size, string_size, Entry, Kind};
 use crate::layout::NONE;
 use crate::memory::Shared;
 use crate::{Lock, MAX_KEY};
@@ -98,9 +98,13 @@ impl Inner {
     pub(crate) fn size_of_entry(&self, offset: u32) -> usize {
         let entry = self.entry(offset);
         let key = entry.key_len.load(Relaxed) as usize;
-        match entry.is(Kind::List) {
-            true => entry_size(key, 0) + self.items(entry).map(|(_, bytes)| bytes).sum::<usize>(),
-            false => entry_size(key, entry.len.load(Relaxed) as usize),
+        if entry.is(Kind::List) {
+            let items: usize = self.items(entry).map(|(_, bytes)| bytes).sum();
+            entry_size(key, 0) + items
+        } else if entry.is(Kind::String) {
+            string_size(key, entry.len.load(Relaxed) as usize)
+        } else {
+            entry_size(key, 0)
         }
     }
 }
