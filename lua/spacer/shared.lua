@@ -184,7 +184,8 @@ function methods.incr(object, key, by, init, init_ttl)
     if not key then
         return nil, err
     end
-    by = number_option(by, "value")
+    -- The reference makes it a number first, and then finds nil.
+    by = tonumber(by) or error("bad value arg: cannot convert 'nil' to 'double'", 2)
     if init then
         init = number_option(init, "init")
     end

@@ -27,9 +27,12 @@ pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, Vec<u8>> {
     Ok(vm)
 }
 
-/// Runs `init_by_lua*`. The error is what nginx's log should show.
+/// Runs `init_by_lua*`, but in a process that only tests the configuration or sends a signal. The error is what nginx's log should show.
 pub fn run_init(conf: &MainConf, vm: &Vm) -> Result<(), Vec<u8>> {
-    let Some(code) = conf.code(Phase::Init) else { return Ok(()) };
+    // SAFETY: nginx's own variables.
+    let serves =
+        unsafe { ngx_test_config == 0 && ngx_process != NGX_PROCESS_SIGNALLER as ngx_uint_t };
+    let Some(code) = conf.code(Phase::Init).filter(|_| serves) else { return Ok(()) };
     run_without_request(vm, Phase::Init, code)
         .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())
 }

@@ -57,7 +57,7 @@ pub fn entry_size(key: usize, value: usize) -> usize {
 
 /// Of a string's entry, bytes that it has no need of. With them it is as large as in lua-nginx-module, whose header is larger, so that strings fill a zone
 /// of a given size, and begin to be evicted, where its users know it from.
-const SPARE: usize = 8;
+const SPARE: usize = 12;
 
 /// As [`entry_size`], of a string.
 pub fn string_size(key: usize, text: usize) -> usize {
