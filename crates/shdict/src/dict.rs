@@ -311,7 +311,8 @@ pub(crate) fn expiry(ttl: u64, now: u64) -> u64 {
     if ttl == 0 {
         0
     } else {
-        now.saturating_add(ttl)
+        // What is left of it is a signed number.
+        now.saturating_add(ttl).min(i64::MAX as u64)
     }
 }
 
