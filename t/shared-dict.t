@@ -142,6 +142,7 @@ nilnot found
                 dict:set("k", 1, time)
                 ngx.print(dict:get("k"), dict:ttl("k") > 1e9 and " far " or " never ")
             end
+            ngx.say()
         }
     }
 --- response_body_like
