@@ -11,9 +11,10 @@ local type, tostring, tonumber, error, select, setmetatable =
 local new_table = require "table.new"
 
 -- Lua's numbers of its types.
-local NIL, BOOLEAN, NUMBER, STRING = 0, 1, 3, 4
+local NUMBER, STRING = 3, 4
 
-local SET, ADD, REPLACE = 0, 1, 2
+-- How to store: bits.
+local SET, ADD, REPLACE, SAFE, BOOLEAN_VALUE = 0, 1, 2, 4, 8
 
 local value = ffi.new("spacer_dict_value")
 local ends = ffi.new("const size_t *[1]")
@@ -108,7 +109,7 @@ function methods.get_stale(object, key)
     return content(), flags ~= 0 and flags or nil, value.expired
 end
 
-local function store(object, mode, safe, key, new, exptime, flags)
+local function store(object, how, key, new, exptime, flags)
     local dict = dictionary(object)
     if not exptime then
         exptime = 0
@@ -123,16 +124,19 @@ local function store(object, mode, safe, key, new, exptime, flags)
     local rc
     local kind = type(new)
     if kind == "number" then
-        rc = C.spacer_dict_store(dict, mode, safe, key, #key, NUMBER, nil, 0, new, exptime, flags or 0, value)
+        rc = C.spacer_dict_store_number(dict, how, key, #key, new, exptime, flags or 0, value)
     elseif kind == "string" then
-        rc = C.spacer_dict_store(dict, mode, safe, key, #key, STRING, new, #new, 0, exptime, flags or 0, value)
+        rc = C.spacer_dict_store_string(dict, how, key, #key, new, #new, exptime, flags or 0, value)
     elseif kind == "boolean" then
         local number = new and 1 or 0
-        rc = C.spacer_dict_store(dict, mode, safe, key, #key, BOOLEAN, nil, 0, number, exptime, flags or 0, value)
-    elseif new == nil then
-        rc = C.spacer_dict_store(dict, mode, safe, key, #key, NIL, nil, 0, 0, exptime, flags or 0, value)
-    else
+        rc = C.spacer_dict_store_number(dict, how + BOOLEAN_VALUE, key, #key, number, exptime, flags or 0, value)
+    elseif new ~= nil then
         return nil, "bad value type"
+    elseif how == ADD or how == ADD + SAFE or how == REPLACE then
+        return false, "attempt to add or replace nil values", false
+    else
+        check(C.spacer_dict_delete(dict, key, #key))
+        return true, nil, false
     end
     if rc == OK then
         return true, nil, value.forcible
@@ -142,27 +146,27 @@ local function store(object, mode, safe, key, new, exptime, flags)
 end
 
 function methods.set(object, key, new, exptime, flags)
-    return store(object, SET, false, key, new, exptime, flags)
+    return store(object, SET, key, new, exptime, flags)
 end
 
 function methods.safe_set(object, key, new, exptime, flags)
-    return store(object, SET, true, key, new, exptime, flags)
+    return store(object, SAFE, key, new, exptime, flags)
 end
 
 function methods.add(object, key, new, exptime, flags)
-    return store(object, ADD, false, key, new, exptime, flags)
+    return store(object, ADD, key, new, exptime, flags)
 end
 
 function methods.safe_add(object, key, new, exptime, flags)
-    return store(object, ADD, true, key, new, exptime, flags)
+    return store(object, ADD + SAFE, key, new, exptime, flags)
 end
 
 function methods.replace(object, key, new, exptime, flags)
-    return store(object, REPLACE, false, key, new, exptime, flags)
+    return store(object, REPLACE, key, new, exptime, flags)
 end
 
 function methods.delete(object, key)
-    return store(object, SET, false, key, nil)
+    return store(object, SET, key, nil)
 end
 
 -- A number that an option is, or what converts to one.

@@ -31,12 +31,12 @@ pub struct spacer_dict_value {
     pub forcible: bool,
 }
 
-/// Lua's number for no value.
-const NIL: c_int = 0;
-
-/// What `spacer_dict_store` is to do.
+/// How to store: bits.
 const ADD: c_int = 1;
 const REPLACE: c_int = 2;
+const SAFE: c_int = 4;
+/// Of a number: that it is a boolean.
+const BOOLEAN: c_int = 8;
 
 /// The dictionary of that index in the configuration that a VM is being made for, and its name; null beyond the last.
 #[no_mangle]
@@ -124,50 +124,89 @@ pub unsafe extern "C" fn spacer_dict_get(
     }
 }
 
-/// Stores a value of that kind; of kind nil removes what is there.
-#[no_mangle]
-pub unsafe extern "C" fn spacer_dict_store(
+/// Stores a value as `how` says.
+///
+/// # Safety
+/// As for [`dictionary`].
+#[inline]
+unsafe fn store(
     dict: *const spacer_dict,
-    mode: c_int,
-    safe: bool,
+    how: c_int,
+    key: &[u8],
+    value: Value<'_>,
+    exptime: f64,
+    flags: c_int,
+    out: &mut spacer_dict_value,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe {
+        with(dict, |dict, now| {
+            let mode = match how & (ADD | REPLACE) {
+                ADD => Mode::Add,
+                REPLACE => Mode::Replace,
+                _ => Mode::Set,
+            };
+            let (safe, ttl) = (how & SAFE != 0, milliseconds(exptime));
+            let new = Store { mode, safe, key, value, ttl, flags: flags as u32 };
+            let stored = dict.store(&new, now);
+            out.forcible = stored.forcible;
+            stored.result.map_or_else(failed, |()| OK)
+        })
+    }
+}
+
+/// Stores a number or a boolean.
+#[no_mangle]
+pub unsafe extern "C" fn spacer_dict_store_number(
+    dict: *const spacer_dict,
+    how: c_int,
     key: *const u8,
     key_len: usize,
-    kind: c_int,
+    number: f64,
+    exptime: f64,
+    flags: c_int,
+    out: &mut spacer_dict_value,
+) -> c_int {
+    let value = match how & BOOLEAN {
+        0 => Value::Number(number),
+        _ => Value::Boolean(number != 0.0),
+    };
+    // SAFETY: Lua's promises for a dictionary and an argument.
+    unsafe { store(dict, how, arg(key, key_len), value, exptime, flags, out) }
+}
+
+/// Stores a string.
+#[no_mangle]
+pub unsafe extern "C" fn spacer_dict_store_string(
+    dict: *const spacer_dict,
+    how: c_int,
+    key: *const u8,
+    key_len: usize,
     text: *const u8,
     text_len: usize,
-    number: f64,
     exptime: f64,
     flags: c_int,
     out: &mut spacer_dict_value,
 ) -> c_int {
     // SAFETY: Lua's promises for a dictionary and arguments.
     unsafe {
-        with(dict, |dict, now| {
-            out.forcible = false;
-            let key = arg(key, key_len);
-            let value = if kind == Kind::String as c_int {
-                Value::String(arg(text, text_len))
-            } else if kind == Kind::Number as c_int {
-                Value::Number(number)
-            } else if kind == NIL {
-                if mode != ADD && mode != REPLACE {
-                    dict.delete(key);
-                    return OK;
-                }
-                return error(FAIL, format_args!("attempt to add or replace nil values"));
-            } else {
-                Value::Boolean(number != 0.0)
-            };
-            let mode = match mode {
-                ADD => Mode::Add,
-                REPLACE => Mode::Replace,
-                _ => Mode::Set,
-            };
-            let ttl = milliseconds(exptime);
-            let new = Store { mode, safe, key, value, ttl, flags: flags as u32 };
-            let stored = dict.store(&new, now);
-            out.forcible = stored.forcible;
-            stored.result.map_or_else(failed, |()| OK)
+        let value = Value::String(arg(text, text_len));
+        store(dict, how, arg(key, key_len), value, exptime, flags, out)
+    }
+}
+
+/// Removes what is under the key.
+#[no_mangle]
+pub unsafe extern "C" fn spacer_dict_delete(
+    dict: *const spacer_dict,
+    key: *const u8,
+    key_len: usize,
+) -> c_int {
+    // SAFETY: Lua's promises for a dictionary and an argument.
+    unsafe {
+        with(dict, |dict, _| {
+            dict.delete(arg(key, key_len));
+            OK
         })
     }
 }

@@ -99,6 +99,7 @@ enum Walk<'a> {
 pub struct Change<'a>(&'a Bucket, u32);
 
 impl Bucket {
+    #[inline]
     pub fn change(&self) -> Change<'_> {
         // The mark of one who died here is odd already; who finds the dictionary so empties it, and comes by here as well.
         let before = self.changes.load(Relaxed) | 1;
@@ -109,6 +110,7 @@ impl Bucket {
 }
 
 impl Drop for Change<'_> {
+    #[inline]
     fn drop(&mut self) {
         // After a panic readers go on waiting, for the lock at last: who gets that empties the dictionary.
         if !std::thread::panicking() {
@@ -128,6 +130,7 @@ impl Inner {
         ((hash as u64 * self.layout.buckets as u64) >> 32) as usize
     }
 
+    #[inline]
     pub fn bucket_at(&self, index: usize) -> &Bucket {
         self.memory.at(self.layout.buckets_at + index * size_of::<Bucket>())
     }
@@ -146,6 +149,7 @@ impl Inner {
     }
 
     /// Finds an entry, expired or not. With the lock.
+    #[inline]
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<(u32, &Entry)> {
         let mut offset = self.bucket(hash).head.load(Relaxed);
         while offset != NONE {
@@ -171,10 +175,7 @@ impl Inner {
             if offset == NONE {
                 return Walk::Absent;
             }
-            if !self.is_in_bounds(offset, size_of::<Entry>()) {
-                return Walk::Disturbed;
-            }
-            let entry = self.entry(offset);
+            let Some(entry) = self.entry_if_in_bounds(offset) else { return Walk::Disturbed };
             if entry.hash.load(Relaxed) == hash && self.has_key(offset, entry, key) {
                 return Walk::Found(offset, entry);
             }
@@ -254,13 +255,53 @@ impl Inner {
         None
     }
 
-    /// Puts a new entry, in memory that is its own, into the dictionary. `fill` writes its value.
-    pub fn insert(&self, offset: u32, hash: u32, key: &[u8], fill: impl FnOnce(&Entry)) {
+    /// Stores a value in memory that it has to get first. `old` is what is to be replaced, and whether it has not expired. With the lock.
+    #[inline(never)]
+    fn store_elsewhere(
+        &self,
+        old: Option<(u32, bool)>,
+        hash: u32,
+        new: &Store<'_>,
+        bytes: usize,
+        now: u64,
+        forcible: &mut bool,
+    ) -> Result<(), StoreError> {
+        let mut memory = None;
+        if let Some((offset, live)) = old {
+            if new.safe && live {
+                memory = Some(self.allocate(bytes).ok_or(StoreError::NoMemory)?);
+            }
+            self.remove(offset);
+        }
+        if memory.is_none() {
+            self.reclaim(now);
+            memory = match new.safe {
+                true => self.allocate(bytes),
+                false => self.allocate_forcibly(bytes, now, forcible),
+            };
+        }
+        let offset = memory.ok_or(StoreError::NoMemory)?;
+        self.insert(offset, hash, new.key, bytes, |entry| {
+            self.fill(offset, entry, new.value, expiry(new.ttl, now), new.flags);
+        });
+        Ok(())
+    }
+
+    /// Puts a new entry, in memory of so many bytes that is its own, into the dictionary. `fill` writes its value.
+    pub fn insert(
+        &self,
+        offset: u32,
+        hash: u32,
+        key: &[u8],
+        bytes: usize,
+        fill: impl FnOnce(&Entry),
+    ) {
         let bucket = self.bucket(hash);
         let _changing = bucket.change();
         let entry = self.entry(offset);
         entry.hash.store(hash, Relaxed);
         entry.key_len.store(key.len() as u16, Relaxed);
+        entry.block.store(Inner::block_for(bytes), Relaxed);
         self.memory.write(self.key_at(offset), key);
         fill(entry);
         entry.next.store(bucket.head.load(Relaxed), Relaxed);
@@ -289,6 +330,7 @@ impl Inner {
 pub struct Locked<'a, L: Lock>(&'a Dict<L>);
 
 impl<L: Lock> Drop for Locked<'_, L> {
+    #[inline]
     fn drop(&mut self) {
         self.0.lock.unlock();
     }
@@ -298,6 +340,7 @@ impl<L: Lock> Drop for Locked<'_, L> {
 pub struct Changing<'a, L: Lock>(Locked<'a, L>);
 
 impl<L: Lock> Drop for Changing<'_, L> {
+    #[inline]
     fn drop(&mut self) {
         // A panic leaves the mark to who comes next.
         if !std::thread::panicking() {
@@ -341,23 +384,32 @@ impl<L: Lock> Dict<L> {
         &self.lock
     }
 
+    #[inline]
     fn changing(&self) -> &AtomicU32 {
         &self.inner.header().changing
     }
 
     /// Takes the lock; what is behind it is whole.
+    #[inline]
     pub(crate) fn take_lock(&self) -> Locked<'_, L> {
         self.lock.lock();
         let locked = Locked(self);
         if self.changing().load(Relaxed) != 0 {
-            self.inner.empty();
-            self.changing().store(0, Release);
-            self.lock.emptied();
+            self.recover();
         }
         locked
     }
 
+    /// A process died while it changed the dictionary.
+    #[cold]
+    fn recover(&self) {
+        self.inner.empty();
+        self.changing().store(0, Release);
+        self.lock.emptied();
+    }
+
     /// Takes the lock to change more than can be changed at once.
+    #[inline]
     pub(crate) fn change(&self) -> Changing<'_, L> {
         let locked = self.take_lock();
         self.changing().store(1, Relaxed);
@@ -409,12 +461,9 @@ impl<L: Lock> Dict<L> {
         Stored { result, forcible }
     }
 
-    fn try_store(
-        &self,
-        &Store { mode, safe, key, value, ttl, flags }: &Store<'_>,
-        now: u64,
-        forcible: &mut bool,
-    ) -> Result<(), StoreError> {
+    #[inline]
+    fn try_store(&self, new: &Store<'_>, now: u64, forcible: &mut bool) -> Result<(), StoreError> {
+        let &Store { mode, key, value, ttl, flags, .. } = new;
         let bytes = match value {
             Value::String(text) => string_size(key.len(), text.len()),
             Value::Boolean(_) | Value::Number(_) => entry_size(key.len(), 0),
@@ -433,29 +482,19 @@ impl<L: Lock> Dict<L> {
             Mode::Replace if !live => return Err(StoreError::NotFound),
             _ => {}
         }
-        let mut memory = None;
-        if let Some((offset, entry)) = found {
-            if !entry.is(Kind::List) && inner.is_size_for(offset, bytes) {
-                let _changing = inner.bucket(hash).change();
-                inner.fill(offset, entry, value, expires, flags);
-                inner.mark_used(hash);
-                return Ok(());
+        let old = match found {
+            Some((offset, entry)) => {
+                if !entry.is(Kind::List) && inner.fits_in_place(offset, entry, bytes) {
+                    let _changing = inner.bucket(hash).change();
+                    inner.fill(offset, entry, value, expires, flags);
+                    inner.mark_used(hash);
+                    return Ok(());
+                }
+                Some((offset, live))
             }
-            if safe && live {
-                memory = Some(inner.allocate(bytes).ok_or(StoreError::NoMemory)?);
-            }
-            inner.remove(offset);
-        }
-        if memory.is_none() {
-            inner.reclaim(now);
-            memory = match safe {
-                true => inner.allocate(bytes),
-                false => inner.allocate_forcibly(bytes, now, forcible),
-            };
-        }
-        let offset = memory.ok_or(StoreError::NoMemory)?;
-        inner.insert(offset, hash, key, |entry| inner.fill(offset, entry, value, expires, flags));
-        Ok(())
+            None => None,
+        };
+        inner.store_elsewhere(old, hash, new, bytes, now, forcible)
     }
 
     /// Adds `by` to the number that is there. If there is none, it is `init` (a number and its milliseconds) to which it is added; without that it

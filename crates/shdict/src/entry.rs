@@ -18,9 +18,13 @@ pub enum Kind {
 
 impl Kind {
     pub(crate) fn from_number(number: u8) -> Option<Kind> {
-        [Kind::Boolean, Kind::Number, Kind::String, Kind::List]
-            .into_iter()
-            .find(|&kind| kind as u8 == number)
+        Some(match number {
+            1 => Kind::Boolean,
+            3 => Kind::Number,
+            4 => Kind::String,
+            5 => Kind::List,
+            _ => return None,
+        })
     }
 }
 
@@ -45,12 +49,15 @@ pub struct Entry {
     pub last: AtomicU32,
     pub key_len: AtomicU16,
     pub kind: AtomicU8,
+    /// The class of the entry's block, or [`RUN`](crate::pages::RUN).
+    pub block: AtomicU8,
 }
 
 // SAFETY: atomic integers only.
 unsafe impl Shared for Entry {}
 
 /// How many bytes an entry takes.
+#[inline]
 pub fn entry_size(key: usize, value: usize) -> usize {
     size_of::<Entry>() + key.next_multiple_of(WORD) + value
 }
@@ -65,11 +72,13 @@ pub fn string_size(key: usize, text: usize) -> usize {
 }
 
 impl Entry {
+    #[inline]
     pub fn is_expired(&self, now: u64) -> bool {
         let expires = self.expires.load(Relaxed);
         expires != 0 && expires <= now
     }
 
+    #[inline]
     pub fn is(&self, kind: Kind) -> bool {
         self.kind.load(Relaxed) == kind as u8
     }
@@ -79,6 +88,12 @@ impl Inner {
     #[inline]
     pub fn entry(&self, offset: u32) -> &Entry {
         self.memory.at(self.address(offset))
+    }
+
+    /// As [`entry`](Self::entry), of an offset that was read without the lock.
+    #[inline]
+    pub fn entry_if_in_bounds(&self, offset: u32) -> Option<&Entry> {
+        self.memory.get(self.address(offset))
     }
 
     /// Whether so many bytes from a block's beginning are in the pages, which is not certain of what was read without the lock.
@@ -93,6 +108,7 @@ impl Inner {
         self.address(offset) + size_of::<Entry>()
     }
 
+    #[inline]
     pub fn text_at(&self, offset: u32, key_len: usize) -> usize {
         self.key_at(offset) + key_len.next_multiple_of(WORD)
     }

@@ -148,8 +148,9 @@ impl<L: Lock> Dict<L> {
         }
         inner.reclaim(now);
         if list.is_none() {
-            let offset = inner.allocate(entry_size(key.len(), 0)).ok_or(PushError::NoMemory)?;
-            inner.insert(offset, hash, key, |entry| {
+            let bytes = entry_size(key.len(), 0);
+            let offset = inner.allocate(bytes).ok_or(PushError::NoMemory)?;
+            inner.insert(offset, hash, key, bytes, |entry| {
                 entry.kind.store(Kind::List as u8, Relaxed);
                 for field in [&entry.flags, &entry.len, &entry.first, &entry.last] {
                     field.store(0, Relaxed);

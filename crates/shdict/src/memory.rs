@@ -50,6 +50,15 @@ impl Memory {
         unsafe { &*pointer }
     }
 
+    /// As [`at`](Self::at) where what lies there may be anything: none where it is out of bounds.
+    #[inline]
+    pub fn get<T: Shared>(&self, at: usize) -> Option<&T> {
+        let pointer = self.base.as_ptr().wrapping_add(at).cast::<T>();
+        let fits = at <= self.len && self.len - at >= size_of::<T>() && pointer.is_aligned();
+        // SAFETY: as in `at`.
+        fits.then(|| unsafe { &*pointer })
+    }
+
     /// The words that `len` bytes at `at`, a multiple of a word, lie in.
     #[inline]
     fn words(&self, at: usize, len: usize) -> &[AtomicU64] {
@@ -99,15 +108,60 @@ impl Memory {
     }
 }
 
-/// Fewer bytes than a word has, and zeros.
+/// Fewer bytes than a word has, and zeros. Put together in a register, from loads that overlap: what is written to memory byte by byte and read back as a
+/// word makes the processor wait.
 #[inline]
 fn last_word(rest: &[u8]) -> u64 {
-    let mut word = [0; WORD];
-    word[..rest.len()].copy_from_slice(rest);
-    u64::from_ne_bytes(word)
+    let len = rest.len();
+    debug_assert!(0 < len && len < WORD);
+    let parts = match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(&first), Some(&last)) => {
+            u32::from_le_bytes(first) as u64 | (u32::from_le_bytes(last) as u64) << (8 * (len - 4))
+        }
+        // One to three bytes: the middle one may be the first or the last again.
+        _ => {
+            rest[0] as u64
+                | (rest[len / 2] as u64) << (8 * (len / 2))
+                | (rest[len - 1] as u64) << (8 * (len - 1))
+        }
+    };
+    u64::from_le(parts)
 }
 
 #[cold]
 fn out_of_bounds(at: usize, len: usize) -> ! {
     panic!("{len} bytes at {at} are not in the dictionary's memory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_of_a_word_is_zero() {
+        for len in 1..WORD {
+            let bytes: Vec<u8> = (0..len as u8).map(|n| 0x81 + n * 17).collect();
+            let mut word = [0; WORD];
+            word[..len].copy_from_slice(&bytes);
+            assert_eq!(last_word(&bytes), u64::from_ne_bytes(word), "{len}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_equal_and_read_to_the_byte() {
+        let mut place = [u64::MAX; 8];
+        // SAFETY: the array outlives the memory.
+        let memory = unsafe { Memory::new(place.as_mut_ptr().cast(), size_of_val(&place)) };
+        for len in 0..40 {
+            let bytes: Vec<u8> = (1..=len).collect();
+            memory.write(8, &bytes);
+            assert!(memory.equals(8, &bytes));
+            if let Some((_, shorter)) = bytes.split_last() {
+                assert!(!memory.equals(8, shorter) || shorter.len() % WORD == 0);
+            }
+            let mut out = b"kept".to_vec();
+            memory.read(8, bytes.len(), &mut out);
+            assert_eq!(out, [b"kept", &bytes[..]].concat());
+        }
+    }
 }

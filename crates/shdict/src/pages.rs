@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU8, Ordering::Relaxed};
 
 use crate::dict::Inner;
+use crate::entry::Entry;
 use crate::layout::{NONE, PAGE, UNIT};
 use crate::memory::Shared;
 
@@ -48,6 +49,7 @@ enum Size {
     Pages(usize),
 }
 
+#[inline]
 fn size_for(bytes: usize) -> Size {
     if bytes > UNIT << (CLASSES - 1) {
         return Size::Pages(bytes.div_ceil(PAGE));
@@ -174,6 +176,23 @@ impl Inner {
         let link: &AtomicU32 = self.memory.at(self.address(offset));
         link.store(page.returned.load(Relaxed) as u32, Relaxed);
         page.returned.store(block as u8 + 1, Relaxed);
+    }
+
+    /// Whether a block of so many bytes would be as large as an entry's.
+    #[inline]
+    pub fn fits_in_place(&self, offset: u32, entry: &Entry, bytes: usize) -> bool {
+        match size_for(bytes) {
+            Size::Class(class) => entry.block.load(Relaxed) as usize == class,
+            Size::Pages(_) => self.is_size_for(offset, bytes),
+        }
+    }
+
+    /// What an entry notes of a block of so many bytes.
+    pub fn block_for(bytes: usize) -> u8 {
+        match size_for(bytes) {
+            Size::Class(class) => class as u8,
+            Size::Pages(_) => RUN,
+        }
     }
 
     /// Whether a block of so many bytes would be as large as that one.

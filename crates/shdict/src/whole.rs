@@ -51,6 +51,8 @@ impl Inner {
                 let hash = self.hash(&key);
                 ensure!(hash == entry.hash.load(Relaxed), "entry {offset} has another hash");
                 ensure!(self.bucket_of(hash) == index, "entry {offset} is in another's bucket");
+                let block = self.page(offset / (PAGE / UNIT) as u32).state.load(Relaxed);
+                ensure!(entry.block.load(Relaxed) == block, "entry {offset} has another block");
                 let kind = Kind::from_number(entry.kind.load(Relaxed));
                 ensure!(kind.is_some(), "entry {offset} is of no kind");
                 if kind == Some(Kind::List) {
