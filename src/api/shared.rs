@@ -124,16 +124,17 @@ pub unsafe extern "C" fn spacer_dict_get(
     }
 }
 
-/// Stores a value as `how` says.
+/// Stores what `value` makes, as `how` says. (Made here, a value stays in registers. Handed to the closure that [`boundary`] runs it is read
+/// from memory in other pieces than it was just written in, for which the processor waits.)
 ///
 /// # Safety
 /// As for [`dictionary`].
-#[inline]
-unsafe fn store(
+#[inline(always)]
+unsafe fn store<'a>(
     dict: *const spacer_dict,
     how: c_int,
-    key: &[u8],
-    value: Value<'_>,
+    (key, key_len): (*const u8, usize),
+    value: impl FnOnce() -> Value<'a>,
     exptime: f64,
     flags: c_int,
     out: &mut spacer_dict_value,
@@ -147,8 +148,8 @@ unsafe fn store(
                 _ => Mode::Set,
             };
             let (safe, ttl) = (how & SAFE != 0, milliseconds(exptime));
-            let new = Store { mode, safe, key, value, ttl, flags: flags as u32 };
-            let stored = dict.store(&new, now);
+            let (key, value, flags) = (arg(key, key_len), value(), flags as u32);
+            let stored = dict.store(&Store { mode, safe, key, value, ttl, flags }, now);
             out.forcible = stored.forcible;
             stored.result.map_or_else(failed, |()| OK)
         })
@@ -167,12 +168,12 @@ pub unsafe extern "C" fn spacer_dict_store_number(
     flags: c_int,
     out: &mut spacer_dict_value,
 ) -> c_int {
-    let value = match how & BOOLEAN {
+    let value = || match how & BOOLEAN {
         0 => Value::Number(number),
         _ => Value::Boolean(number != 0.0),
     };
     // SAFETY: Lua's promises for a dictionary and an argument.
-    unsafe { store(dict, how, arg(key, key_len), value, exptime, flags, out) }
+    unsafe { store(dict, how, (key, key_len), value, exptime, flags, out) }
 }
 
 /// Stores a string.
@@ -190,8 +191,8 @@ pub unsafe extern "C" fn spacer_dict_store_string(
 ) -> c_int {
     // SAFETY: Lua's promises for a dictionary and arguments.
     unsafe {
-        let value = Value::String(arg(text, text_len));
-        store(dict, how, arg(key, key_len), value, exptime, flags, out)
+        let value = || Value::String(arg(text, text_len));
+        store(dict, how, (key, key_len), value, exptime, flags, out)
     }
 }
 

@@ -95,6 +95,14 @@ enum Walk<'a> {
     Disturbed,
 }
 
+/// How reading without the lock ended.
+enum Reading<T> {
+    Done(T),
+    Absent,
+    /// Somebody was there each time.
+    Disturbed,
+}
+
 /// While it is there, readers of the bucket wait.
 pub struct Change<'a>(&'a Bucket, u32);
 
@@ -149,7 +157,7 @@ impl Inner {
     }
 
     /// Finds an entry, expired or not. With the lock.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u32, key: &[u8]) -> Option<(u32, &Entry)> {
         let mut offset = self.bucket(hash).head.load(Relaxed);
         while offset != NONE {
@@ -163,7 +171,7 @@ impl Inner {
     }
 
     /// As [`find`](Self::find), without the lock: `changes` is what the bucket's count was.
-    #[inline]
+    #[inline(always)]
     fn walk<'a>(&'a self, bucket: &Bucket, changes: u32, hash: u32, key: &[u8]) -> Walk<'a> {
         let mut offset = bucket.head.load(Relaxed);
         loop {
@@ -183,15 +191,15 @@ impl Inner {
         }
     }
 
-    /// Reads an entry without the lock: `read` takes from it what is wanted, or nothing if that can't be right. Its result counts if nobody was
-    /// there meanwhile. `Err` if somebody always was.
-    #[inline]
+    /// Reads an entry without the lock: `read` takes from it what is wanted, or says that it can't be right. What it took counts if nobody was
+    /// there meanwhile.
+    #[inline(always)]
     fn read_undisturbed<T>(
         &self,
         hash: u32,
         key: &[u8],
         mut read: impl FnMut(u32, &Entry) -> Option<T>,
-    ) -> Result<Option<T>, ()> {
+    ) -> Reading<T> {
         let bucket = self.bucket(hash);
         for _ in 0..ATTEMPTS {
             let changes = bucket.changes.load(Acquire);
@@ -200,21 +208,44 @@ impl Inner {
                 continue;
             }
             match self.walk(bucket, changes, hash, key) {
-                Walk::Absent => return Ok(None),
+                Walk::Absent => return Reading::Absent,
                 Walk::Disturbed => {}
                 Walk::Found(offset, entry) => {
-                    let got = read(offset, entry);
+                    let taken = read(offset, entry);
                     fence(Acquire);
-                    if got.is_some() && bucket.changes.load(Relaxed) == changes {
-                        return Ok(got);
+                    if bucket.changes.load(Relaxed) == changes {
+                        if let Some(taken) = taken {
+                            return Reading::Done(taken);
+                        }
                     }
                 }
             }
         }
-        Err(())
+        Reading::Disturbed
+    }
+
+    /// What an entry has, a string's bytes in `text`; nothing if what it says can't be right.
+    #[inline(always)]
+    fn read(
+        &self,
+        offset: u32,
+        entry: &Entry,
+        key: &[u8],
+        now: u64,
+        text: &mut Vec<u8>,
+    ) -> Option<Got> {
+        let kind = Kind::from_number(entry.kind.load(Relaxed))?;
+        if kind == Kind::String && !self.read_text(offset, entry, key.len(), text) {
+            return None;
+        }
+        let bits = entry.number.load(Relaxed);
+        let number = if kind == Kind::Number { f64::from_bits(bits) } else { bits as f64 };
+        let flags = entry.flags.load(Relaxed);
+        Some(Got { kind, number, flags, expired: entry.is_expired(now) })
     }
 
     /// Writes an entry's value and what goes with it.
+    #[inline(always)]
     fn fill(&self, offset: u32, entry: &Entry, value: Value<'_>, expires: u64, flags: u32) {
         let (kind, number, len) = match value {
             Value::Boolean(on) => (Kind::Boolean, on as u64, 0),
@@ -419,32 +450,22 @@ impl<L: Lock> Dict<L> {
 
     /// What `key` is. A string's bytes replace what is in `text`. `Err` if it is a list, which is not read as a whole. Entries that have
     /// expired are there until their memory is needed.
+    #[inline(always)]
     pub fn get(&self, key: &[u8], now: u64, text: &mut Vec<u8>) -> Result<Option<Got>, IsAList> {
         if key.len() > MAX_KEY {
             return Ok(None);
         }
         let inner = &self.inner;
         let hash = inner.hash(key);
-        let mut read = |offset: u32, entry: &Entry| {
-            let kind = Kind::from_number(entry.kind.load(Relaxed))?;
-            let bits = entry.number.load(Relaxed);
-            let number = if kind == Kind::Number { f64::from_bits(bits) } else { bits as f64 };
-            if kind == Kind::String {
-                let len = entry.len.load(Relaxed) as usize;
-                if !inner.is_in_bounds(offset, entry_size(key.len(), len)) {
-                    return None;
-                }
-                text.clear();
-                inner.memory.read(inner.text_at(offset, key.len()), len, text);
-            }
-            let flags = entry.flags.load(Relaxed);
-            Some(Got { kind, number, flags, expired: entry.is_expired(now) })
+        let read = |offset, entry: &Entry| inner.read(offset, entry, key, now, text);
+        let got = match inner.read_undisturbed(hash, key, read) {
+            Reading::Done(got) => got,
+            Reading::Absent => return Ok(None),
+            Reading::Disturbed => match self.get_locked(hash, key, now, text) {
+                Some(got) => got,
+                None => return Ok(None),
+            },
         };
-        let got = inner.read_undisturbed(hash, key, &mut read).unwrap_or_else(|()| {
-            let _locked = self.take_lock();
-            inner.find(hash, key).and_then(|(offset, entry)| read(offset, entry))
-        });
-        let Some(got) = got else { return Ok(None) };
         if !got.expired {
             inner.mark_used(hash);
         }
@@ -454,14 +475,22 @@ impl<L: Lock> Dict<L> {
         Ok(Some(got))
     }
 
+    #[cold]
+    fn get_locked(&self, hash: u32, key: &[u8], now: u64, text: &mut Vec<u8>) -> Option<Got> {
+        let _locked = self.take_lock();
+        let (offset, entry) = self.inner.find(hash, key)?;
+        self.inner.read(offset, entry, key, now, text)
+    }
+
     /// Stores a value.
+    #[inline(always)]
     pub fn store(&self, new: &Store<'_>, now: u64) -> Stored {
         let mut forcible = false;
         let result = self.try_store(new, now, &mut forcible);
         Stored { result, forcible }
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_store(&self, new: &Store<'_>, now: u64, forcible: &mut bool) -> Result<(), StoreError> {
         let &Store { mode, key, value, ttl, flags, .. } = new;
         let bytes = match value {
@@ -537,13 +566,25 @@ impl<L: Lock> Dict<L> {
             }
         }
         let (init, ttl) = init.ok_or(StoreError::NotFound)?;
-        let number = init + by;
-        let value = Value::Number(number);
+        self.start_counter(key, by, init, ttl, now, forcible)
+    }
+
+    #[inline(never)]
+    fn start_counter(
+        &self,
+        key: &[u8],
+        by: f64,
+        init: f64,
+        ttl: u64,
+        now: u64,
+        forcible: &mut bool,
+    ) -> Result<f64, StoreError> {
+        let value = Value::Number(init + by);
         let new = Store { mode: Mode::Add, safe: false, key, value, ttl, flags: 0 };
         match self.try_store(&new, now, forcible) {
             // Another process was quicker.
             Err(StoreError::Exists) => self.try_incr(key, by, Some((init, ttl)), now, forcible),
-            stored => stored.map(|()| number),
+            stored => stored.map(|()| init + by),
         }
     }
 
@@ -560,11 +601,15 @@ impl<L: Lock> Dict<L> {
     pub fn ttl(&self, key: &[u8], now: u64) -> Option<Option<i64>> {
         let inner = &self.inner;
         let hash = inner.hash(key);
-        let read = |_: u32, entry: &Entry| Some(entry.expires.load(Relaxed));
-        let expires = inner.read_undisturbed(hash, key, read).unwrap_or_else(|()| {
-            let _locked = self.take_lock();
-            inner.find(hash, key).and_then(|(offset, entry)| read(offset, entry))
-        })?;
+        let expires = |_, entry: &Entry| Some(entry.expires.load(Relaxed));
+        let expires = match inner.read_undisturbed(hash, key, expires) {
+            Reading::Done(expires) => expires,
+            Reading::Absent => return None,
+            Reading::Disturbed => {
+                let _locked = self.take_lock();
+                inner.find(hash, key)?.1.expires.load(Relaxed)
+            }
+        };
         Some((expires != 0).then(|| expires.wrapping_sub(now) as i64))
     }
 
