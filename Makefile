@@ -19,7 +19,7 @@ nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
 export NGINX_SOURCE_DIR = $(nginx_tree)
 export NGINX_BUILD_DIR = $(nginx_tree)/objs
 
-.PHONY: help setup dev test test-crash bench bench-topics lint build install clean
+.PHONY: help setup dev test test-crash bench bench-topics fuzz lint build install clean
 
 help: ## Show this list
 	@echo 'usage: make VERB'
@@ -48,7 +48,10 @@ bench-topics: build ## Measure topics on each store: throughput, latency, outage
 	@scripts/setup bench
 	@scripts/bench-topics $(ARGS)
 
-lint: setup ## Check format and style of Rust, Lua and shell
+fuzz: setup ## Give readers of foreign text to libFuzzer, 60 s each (ARGS='--seconds 600 TARGET...')
+	@scripts/fuzz $(ARGS)
+
+lint: setup ## Check format, style and layers of Rust, Lua and shell
 	@scripts/lint
 
 build: setup ## Leave the module and the command in build/

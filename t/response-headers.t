@@ -249,3 +249,22 @@ ok
 GET /t
 --- response_body
 100 1 100 100
+
+
+
+=== TEST 14: a Content-Length is digits only
+--- config
+location /t {
+    content_by_lua_block {
+        local refused = {}
+        for i, length in ipairs { "+5", "-5", "5 ", "0x5", "5.0" } do
+            refused[i] = tostring((pcall(function() ngx.header["Content-Length"] = length end)))
+        end
+        ngx.header["Content-Length"] = nil
+        ngx.say(table.concat(refused, " "))
+    }
+}
+--- request
+GET /t
+--- response_body
+false false false false false

@@ -23,8 +23,8 @@ pub extern "C" fn spacer_req_read_body() -> c_int {
         // SAFETY: the request is live, now and when its task's future is polled.
         unsafe {
             let r = ctx.r;
-            if !ctx.body.is_reading() && ((*r).discard_body() != 0 || !(*r).request_body.is_null())
-            {
+            let is_settled = (*r).discard_body() != 0 || !(*r).request_body.is_null();
+            if is_settled && !ctx.body.is_unfinished() {
                 return OK;
             }
             log_debug!(r, "lua start to read buffered request body");

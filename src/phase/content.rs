@@ -88,6 +88,7 @@ unsafe fn conclude(ctx: &Ctx, outcome: Outcome) -> ngx_int_t {
         let r = ctx.r;
         if outcome == Outcome::Over {
             ctx.stop_tasks();
+            body::set_aside(ctx);
             let last = output::take_last(ctx);
             // Before it is sent, which the `Ctx` isn't needed for: the kernel's work takes it out of the caches.
             ctx::release_if_done(ctx);

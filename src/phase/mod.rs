@@ -189,6 +189,10 @@ unsafe fn go_on_with(ctx: &Ctx, task: TaskId) {
 /// # Safety
 /// The request is live, and may be gone afterwards.
 pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
+    if outcome == Outcome::Gone {
+        // Whoever ended the tasks finalized the request, which may have been freed.
+        return;
+    }
     // SAFETY: the caller's promise.
     unsafe {
         let r = ctx.r;
@@ -256,10 +260,15 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
                 (*ctx.r).write_event_handler = Some(write_handler);
                 return None;
             }
-            Outcome::Over => return Some(returned(ctx)),
-            Outcome::Failed | Outcome::Ended => {}
+            // Whoever ended the tasks goes on with the request.
+            Outcome::Gone => return None,
+            Outcome::Over | Outcome::Failed | Outcome::Ended => {}
         }
         ctx.stop_tasks();
+        body::set_aside(ctx);
+        if outcome == Outcome::Over {
+            return Some(returned(ctx));
+        }
         match ctx.end.take().filter(|_| outcome == Outcome::Ended) {
             Some(End::Exit(status)) => Some(exited(ctx, status)),
             Some(End::Exec { uri, args }) => Some(executed(ctx, uri, args)),
@@ -281,7 +290,6 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
 
 /// The last task came to its end: the status for nginx.
 unsafe fn returned(ctx: &Ctx) -> ngx_int_t {
-    ctx.stop_tasks();
     // SAFETY: the request is live.
     unsafe {
         if ctx.phase.get() != Phase::Content {

@@ -278,7 +278,7 @@ pub unsafe fn run_coroutine(r: Request, vm: &Rc<Vm>, coroutine: Coroutine, argum
 /// # Safety
 /// The request was made by [`create`], and is gone afterwards unless it waits.
 pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) {
-    if outcome == Outcome::Waiting {
+    if matches!(outcome, Outcome::Waiting | Outcome::Gone) {
         return;
     }
     // `ngx.exit` ends the tasks, whatever its status.

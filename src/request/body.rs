@@ -3,6 +3,9 @@
 //! nginx adds a reference when it begins to read, and gives it back itself when that fails: at once, or, when the client's later
 //! packets are bad, by finalizing the request from its own event handler. What it then doesn't know of is the reference of the Lua
 //! that waits. So, while a body is read, that event handler is ours: it calls nginx's, and looks afterwards what came of it.
+//!
+//! The Lua that asked for the body may end before it is there: its light thread is killed, or another exits. nginx would then hold the
+//! request for ever, with nobody left to finalize it, so the reading is set aside until somebody asks for the body again.
 
 use std::cell::{Cell, RefCell};
 use std::task::{Poll, Waker};
@@ -20,6 +23,10 @@ pub struct BodyRead {
     waiting: RefCell<Vec<Waker>>,
     /// nginx's own handler of read events, while it reads.
     handler: Cell<ngx_http_event_handler_pt>,
+    /// Who handled them before, and does so afterwards.
+    before: Cell<ngx_http_event_handler_pt>,
+    /// Whoever called nginx looks himself at what came of it.
+    attended: Cell<bool>,
     /// Called when the body that the phase itself waits for is there.
     then: Cell<Option<unsafe fn(&Ctx)>>,
 }
@@ -29,17 +36,25 @@ enum State {
     #[default]
     NotRead,
     Reading,
+    /// Nobody waits for the rest, and nginx holds the request no more.
+    SetAside,
     Read,
 }
 
 impl BodyRead {
     pub fn recycle(&mut self) {
-        *self = BodyRead { waiting: std::mem::take(&mut self.waiting), ..BodyRead::default() };
-        self.waiting.get_mut().clear();
+        if self.state.get() != State::NotRead {
+            *self = BodyRead::default();
+        }
     }
 
     pub fn is_reading(&self) -> bool {
         self.state.get() == State::Reading
+    }
+
+    /// Whether some of the body has been read, and the rest is there for who asks for it.
+    pub fn is_unfinished(&self) -> bool {
+        matches!(self.state.get(), State::Reading | State::SetAside)
     }
 
     fn take_wakers(&self) -> Vec<Waker> {
@@ -91,6 +106,10 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
         match ctx.body.state.get() {
             State::Read => return Poll::Ready(Ok(())),
             State::Reading => return Poll::Pending,
+            State::SetAside => {
+                take_up(ctx);
+                return Poll::Pending;
+            }
             State::NotRead => {}
         }
         let r = ctx.r;
@@ -98,7 +117,10 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
         (*r).set_request_body_in_persistent_file(1);
         (*r).set_request_body_in_clean_file(1);
         ctx.body.state.set(State::Reading);
+        ctx.body.before.set((*r).read_event_handler);
+        ctx.body.attended.set(true);
         let rc = ngx_http_read_client_request_body(r, Some(read));
+        ctx.body.attended.set(false);
         if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             log_debug!(r, "http read client request body returned error code {rc}, exitting now");
             ctx.body.state.set(State::NotRead);
@@ -114,14 +136,59 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
     }
 }
 
+/// The Lua of a phase has come to its end: whatever is left of the body is not waited for.
+///
+/// # Safety
+/// The request is live, and somebody else holds it.
+pub unsafe fn set_aside(ctx: &Ctx) {
+    if !ctx.body.is_reading() {
+        return;
+    }
+    // SAFETY: the caller's promise. That a body is being read keeps nginx from taking its rest for the connection's next request.
+    unsafe {
+        let r = ctx.r;
+        log_debug!(r, "lua sets the reading of the request body aside");
+        let event = (*(*r).connection).read;
+        if (*event).timer_set() != 0 {
+            ngx_del_timer(event);
+        }
+        (*r).read_event_handler = Some(ngx_http_block_reading);
+        (*r).set_reading_body(1);
+        nginx::release(r);
+        ctx.body.then.set(None);
+        ctx.body.take_wakers();
+        ctx.body.state.set(State::SetAside);
+    }
+}
+
+/// Goes on with what was set aside, in the event loop's next steps.
+unsafe fn take_up(ctx: &Ctx) {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        let r = ctx.r;
+        nginx::hold(r);
+        (*r).set_reading_body(0);
+        (*r).read_event_handler = Some(on_event);
+        ctx.body.state.set(State::Reading);
+        ngx_post_event((*(*r).connection).read, &raw mut ngx_posted_events);
+    }
+}
+
 /// nginx has read the body, and holds the request once more.
 unsafe extern "C" fn read(r: Request) {
     // SAFETY: nginx calls this with a live request.
     unsafe {
         log_debug!(r, "lua req body post read, c:{}", (*(*r).main).count());
         nginx::release(r);
-        if let Some(ctx) = ctx::get(r) {
-            ctx.body.state.set(State::Read);
+        let Some(ctx) = ctx::get(r) else { return };
+        ctx.body.state.set(State::Read);
+        let before = ctx.body.before.take();
+        if before.is_some() {
+            (*r).read_event_handler = before;
+        }
+        if !ctx.body.attended.get() {
+            // Over HTTP/2 a frame may bring the rest by itself.
+            guard((*(*r).connection).log, (), || go_on(ctx));
         }
     }
 }
@@ -134,14 +201,18 @@ unsafe extern "C" fn on_event(r: Request) {
             let Some(ctx) = ctx::get(r) else { return };
             let Some(handler) = ctx.body.handler.get() else { return };
             let error = std::mem::replace(&mut (*r).err_status, 0);
-            let write = (*r).write_event_handler;
+            let (write, changes) = ((*r).write_event_handler, (*r).uri_changes());
+            ctx.body.attended.set(true);
             handler(r);
+            ctx.body.attended.set(false);
+            // An `error_page` of the user's may have another status, or none, but leads elsewhere.
+            let answered = (*r).err_status != 0 || (*r).uri_changes() != changes;
             if ctx.body.state.get() == State::Read {
                 (*r).err_status = error;
                 go_on(ctx);
-            } else if (*r).err_status != 0 || !same(write, (*r).write_event_handler) {
+            } else if answered || !same(write, (*r).write_event_handler) {
                 ctx.body.state.set(State::NotRead);
-                (*ON_FAILURE.get())(ctx, (*r).err_status == 0);
+                (*ON_FAILURE.get())(ctx, !answered);
             } else {
                 (*r).err_status = error;
             }

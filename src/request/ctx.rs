@@ -346,7 +346,14 @@ impl Ctx {
     }
 
     /// Drops the tasks and, with them, whatever they wait for.
+    #[inline]
     pub fn stop_tasks(&self) {
+        if self.family.get().is_some() || self.on_abort.get().is_some() {
+            self.stop_those_left();
+        }
+    }
+
+    fn stop_those_left(&self) {
         if let Some(family) = self.family.take() {
             tasks::scheduler().end(&mut tasks::Requests, family);
         }

@@ -74,10 +74,12 @@ pub unsafe fn set(ctx: &Ctx, name: &[u8], value: Option<&[u8]>, append: bool) ->
                     return Some(());
                 }
                 let value = value?;
-                let length: off_t = std::str::from_utf8(nginx::bytes(value)).ok()?.parse().ok()?;
-                if length < 0 {
+                let text = std::str::from_utf8(nginx::bytes(value)).ok()?;
+                // A sign would be sent as it is (RFC 9110, section 8.6: digits only).
+                if !text.bytes().all(|byte| byte.is_ascii_digit()) {
                     return None;
                 }
+                let length: off_t = text.parse().ok()?;
                 let header = push(r, name, lowcase, value)?;
                 out.content_length_n = length;
                 out.content_length = header;

@@ -59,13 +59,20 @@ impl Output {
 
     /// Ready for another request: only the staging buffer's memory is kept.
     pub fn recycle(&mut self) {
-        let stage = self.stage.get_mut();
+        let Output { stage, mark, free, busy, header_sent, ours, eof, buffering, failed, flushing } =
+            self;
+        let stage = stage.get_mut();
         stage.clear();
         if stage.capacity() > STAGE_KEEP {
             stage.shrink_to(STAGE_KEEP);
         }
-        let stage = self.stage.take();
-        *self = Output { stage: RefCell::new(stage), ..Output::new() };
+        mark.set(0);
+        free.set(ptr::null_mut());
+        busy.set(ptr::null_mut());
+        for flag in [header_sent, ours, eof, buffering, failed] {
+            flag.set(false);
+        }
+        flushing.get_mut().clear();
     }
 
     pub fn is_buffering(&self) -> bool {

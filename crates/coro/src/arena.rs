@@ -1,28 +1,29 @@
 //! Values by index and generation: an id of a value that is gone finds nothing.
 
+use std::num::NonZeroU32;
+
 /// Where a value is, and the how-manieth it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Id {
     index: u32,
-    /// Never 0.
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 impl Id {
     /// The id as a number that is never 0.
     pub fn to_bits(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+        u64::from(self.generation.get()) << 32 | u64::from(self.index)
     }
 
     /// The id of which that is the number.
     pub fn from_bits(bits: u64) -> Option<Id> {
-        let generation = (bits >> 32) as u32;
-        (generation != 0).then_some(Id { index: bits as u32, generation })
+        let generation = NonZeroU32::new((bits >> 32) as u32)?;
+        Some(Id { index: bits as u32, generation })
     }
 }
 
 struct Slot<T> {
-    generation: u32,
+    generation: NonZeroU32,
     value: Option<T>,
 }
 
@@ -38,7 +39,7 @@ impl<T> Arena<T> {
 
     pub fn insert(&mut self, value: T) -> Id {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 1, value: None });
+            self.slots.push(Slot { generation: NonZeroU32::MIN, value: None });
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
@@ -62,12 +63,24 @@ impl<T> Arena<T> {
             return None;
         }
         let value = slot.value.take()?;
-        // After 2^32 values in one place an old id could find a new value: the place is given up instead.
-        if let Some(next) = slot.generation.checked_add(1) {
-            slot.generation = next;
+        self.give_up(id);
+        Some(value)
+    }
+
+    /// Drops a value where it is.
+    pub fn clear(&mut self, id: Id) {
+        if self.get(id).is_some() {
+            self.slots[id.index as usize].value = None;
+            self.give_up(id);
+        }
+    }
+
+    fn give_up(&mut self, id: Id) {
+        // After 2^32 values in one place an old id could find a new value: the place is not used again.
+        if let Some(next) = id.generation.checked_add(1) {
+            self.slots[id.index as usize].generation = next;
             self.free.push(id.index);
         }
-        Some(value)
     }
 }
 
@@ -101,8 +114,8 @@ mod tests {
     fn a_place_whose_generations_are_used_up_is_given_up() {
         let mut arena = Arena::new();
         let id = arena.insert(1);
-        arena.slots[0].generation = u32::MAX;
-        arena.remove(Id { generation: u32::MAX, ..id });
+        arena.slots[0].generation = NonZeroU32::MAX;
+        arena.remove(Id { generation: NonZeroU32::MAX, ..id });
         assert_ne!(arena.insert(2).index, id.index);
     }
 

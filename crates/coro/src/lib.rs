@@ -24,6 +24,8 @@
 //!                +--------------------------------------------------------------> gone
 //! ```
 //!
+//! One that is killed while it runs, by its parent that it has resumed, is dead for everybody at once, and goes when it stops.
+//!
 //! A task that waits holds a future. Its waker is the task's id: waking one that is gone is nothing. The future is polled outside
 //! the scheduler's own borrows, so polling, and dropping, may come back here for other tasks.
 //!

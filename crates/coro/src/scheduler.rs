@@ -24,6 +24,10 @@ struct Family<O> {
     live: usize,
     /// Who can run, in order. The ids of tasks that were killed meanwhile are among them.
     queue: VecDeque<Id>,
+    /// Zombies whose parents are the user's coroutines, of whose ends nobody tells. Some are gone meanwhile.
+    zombies_of_users: Vec<Id>,
+    /// How many of those there may be until they are looked through.
+    most_zombies_of_users: usize,
 }
 
 /// How far a family got.
@@ -37,6 +41,8 @@ pub enum Outcome {
     Failed,
     /// The host says that the family ends.
     Ended,
+    /// The family was ended meanwhile: nothing is left of it, and maybe not of its owner.
+    Gone,
 }
 
 /// What joining some children came to.
@@ -46,9 +52,9 @@ pub enum Join<C> {
     Wait,
     /// One has ended before: whether well, and with what is on the stack of its coroutine, which is the host's to release.
     Ended(C, bool),
-    /// The last one is gone, and none before it has ended.
+    /// The last one is gone, and none before it has ended; or there is none.
     Gone,
-    /// Another coroutine spawned one of them.
+    /// Another coroutine spawned one of them, or one is another family's.
     NotParent,
 }
 
@@ -66,6 +72,8 @@ pub enum Kill {
 struct Inner<H: Host> {
     tasks: Arena<Task<H::Coroutine>>,
     families: Arena<Family<H::Owner>>,
+    /// How many times children were joined: each wait has a number, so that what marks the children of one says nothing in the next.
+    joins: u64,
 }
 
 /// All families of a worker.
@@ -76,6 +84,16 @@ enum Next<H: Host> {
     Resume(Id, Resume<H::Coroutine>),
     Poll(Id, Wait),
     Stop(Outcome),
+}
+
+/// What the end of a task's code made of the task.
+enum End<H: Host> {
+    /// The parent goes on with what is on the coroutine's stack.
+    Joined(Id, H::Coroutine),
+    Zombie,
+    Removed(Removed<H>),
+    /// It was gone before.
+    Gone,
 }
 
 /// A task that is gone: what has to be dropped and released without a borrow.
@@ -122,7 +140,7 @@ impl<H: Host> Default for Scheduler<H> {
 
 impl<H: Host> Scheduler<H> {
     pub const fn new() -> Self {
-        Scheduler(RefCell::new(Inner { tasks: Arena::new(), families: Arena::new() }))
+        Scheduler(RefCell::new(Inner { tasks: Arena::new(), families: Arena::new(), joins: 0 }))
     }
 
     /// A family with its entry task, which is to be [`run`](Self::run).
@@ -134,6 +152,8 @@ impl<H: Host> Scheduler<H> {
             lights: Vec::new(),
             live: 1,
             queue: VecDeque::new(),
+            zombies_of_users: Vec::new(),
+            most_zombies_of_users: 1,
         });
         let entry = inner.tasks.insert(task(Kind::Entry, family, coroutine, None));
         if let Some(family) = inner.families.get_mut(family) {
@@ -181,48 +201,80 @@ impl<H: Host> Scheduler<H> {
     }
 
     fn resume(&self, host: &mut H, id: Id, with: Resume<H::Coroutine>) -> Next<H> {
-        let Some((owner, coroutine)) = self.set_running(id) else {
-            return Next::Stop(Outcome::Waiting);
+        let Some((family, owner, coroutine)) = self.set_running(id) else {
+            return Next::Stop(Outcome::Gone);
         };
-        match host.resume(owner, id, coroutine, with) {
-            Step::Returned => self.ended(host, id, true),
+        let step = host.resume(owner, id, coroutine, with);
+        if self.owner_of(family).is_none() {
+            return Next::Stop(Outcome::Gone);
+        }
+        match step {
+            Step::Returned => self.ended(host, family, id, true),
             Step::Failed => {
                 let kind = self.kind(id);
                 host.report(owner, kind, coroutine);
                 match kind {
                     Kind::Entry => Next::Stop(Outcome::Failed),
-                    Kind::Light => self.ended(host, id, false),
+                    Kind::Light => self.ended(host, family, id, false),
                 }
             }
             Step::Waits | Step::Yields if host.is_ending(owner) => Next::Stop(Outcome::Ended),
-            Step::Waits => self.waits(host, id),
-            Step::Yields => self.yields(host, id),
+            Step::Waits | Step::Yields if self.is_killed(id) => {
+                self.remove_killed(host, id);
+                self.next(family)
+            }
+            Step::Waits => self.waits(host, family, id),
+            Step::Yields => {
+                // What it asked for before, and could not wait for.
+                self.give_up(host, id);
+                self.lets_others_run(host, family, id)
+            }
         }
     }
 
-    fn set_running(&self, id: Id) -> Option<(H::Owner, H::Coroutine)> {
+    fn set_running(&self, id: Id) -> Option<(Id, H::Owner, H::Coroutine)> {
         let inner = &mut *self.0.borrow_mut();
         let task = inner.tasks.get_mut(id)?;
         task.state = State::Running;
-        Some((inner.families.get(task.family)?.owner, task.coroutine))
+        Some((task.family, inner.families.get(task.family)?.owner, task.coroutine))
+    }
+
+    fn owner_of(&self, family: Id) -> Option<H::Owner> {
+        self.0.borrow().families.get(family).map(|family| family.owner)
     }
 
     fn kind(&self, id: Id) -> Kind {
         self.0.borrow().tasks.get(id).map_or(Kind::Light, |task| task.kind)
     }
 
+    fn is_killed(&self, id: Id) -> bool {
+        matches!(self.0.borrow().tasks.get(id), Some(Task { state: State::Killed, .. }))
+    }
+
+    /// A task that was killed while it ran has stopped.
+    fn remove_killed(&self, host: &mut H, id: Id) {
+        let mut removed = Vec::new();
+        self.0.borrow_mut().bury(id, &mut removed);
+        for task in removed {
+            task.release(host, false);
+        }
+    }
+
+    fn next(&self, family: Id) -> Next<H> {
+        self.0.borrow_mut().next(family)
+    }
+
     /// The task stopped for what it asked for.
-    fn waits(&self, host: &mut H, id: Id) -> Next<H> {
+    fn waits(&self, host: &mut H, family: Id, id: Id) -> Next<H> {
         let mut inner = self.0.borrow_mut();
-        let Some(task) = inner.tasks.get_mut(id) else { return Next::Stop(Outcome::Waiting) };
-        let family = task.family;
+        let Some(task) = inner.tasks.get_mut(id) else { return inner.next(family) };
         match std::mem::replace(&mut task.asked, Asked::Nothing) {
             Asked::Future(wait) => {
                 task.state = State::Waiting { yielded: false };
                 Next::Poll(id, wait)
             }
-            Asked::Join => {
-                task.state = State::Joining;
+            Asked::Join(number) => {
+                task.state = State::Joining(number);
                 inner.next(family)
             }
             Asked::Spawn { spawner, coroutine, arguments } => {
@@ -239,20 +291,19 @@ impl<H: Host> Scheduler<H> {
             }
             Asked::Nothing => {
                 drop(inner);
-                self.lets_others_run(host, id)
+                self.lets_others_run(host, family, id)
             }
         }
     }
 
-    /// The task stopped of its own accord; what it had asked for before, and could not wait for, is given up.
-    fn yields(&self, host: &mut H, id: Id) -> Next<H> {
-        self.give_up(host, id);
-        self.lets_others_run(host, id)
-    }
-
     /// The task goes on after those that are queued or, where there are none, in the family's next turn.
-    fn lets_others_run(&self, host: &mut H, id: Id) -> Next<H> {
-        if let Some(next) = self.0.borrow_mut().lets_queued_run(id) {
+    fn lets_others_run(&self, host: &mut H, family: Id, id: Id) -> Next<H> {
+        // Giving up what it asked for may have killed it.
+        if self.is_killed(id) {
+            self.remove_killed(host, id);
+            return self.next(family);
+        }
+        if let Some(next) = self.0.borrow_mut().lets_queued_run(family, id) {
             return next;
         }
         let turn = host.next_turn();
@@ -260,31 +311,43 @@ impl<H: Host> Scheduler<H> {
     }
 
     fn poll(&self, host: &mut H, id: Id, mut wait: Wait) -> Next<H> {
+        let Some(family) = self.0.borrow().tasks.get(id).map(|task| task.family) else {
+            return Next::Stop(Outcome::Gone);
+        };
         let waker = waker::<H>(id);
         loop {
             let polled = wait.as_mut().poll(&mut Context::from_waker(&waker));
-            let is_ending = self.owner(id).is_some_and(|owner| host.is_ending(owner));
+            let (status, pending) = match polled {
+                // Dropping it may come back, so that it has to go before anything is looked at.
+                Poll::Ready(status) => {
+                    drop(wait);
+                    (status, None)
+                }
+                Poll::Pending => (0, Some(wait)),
+            };
+            let Some(owner) = self.owner_of(family) else { return Next::Stop(Outcome::Gone) };
+            let is_ending = host.is_ending(owner);
             let inner = &mut *self.0.borrow_mut();
             let Some(task) = inner.tasks.get_mut(id) else {
-                // Polling has ended the family. The future is dropped when the borrow is over: it was declared before.
-                return Next::Stop(Outcome::Waiting);
+                // It was killed meanwhile. The future is dropped when the borrow is over: it was declared before.
+                return if is_ending { Next::Stop(Outcome::Ended) } else { inner.next(family) };
             };
-            let family = task.family;
-            match polled {
+            let is_woken = std::mem::take(&mut task.woken);
+            match pending {
                 _ if is_ending => {
-                    task.wait = Some(wait);
+                    task.wait = pending;
                     return Next::Stop(Outcome::Ended);
                 }
-                Poll::Ready(status) => {
+                None => {
                     let with = match task.state {
                         State::Waiting { yielded: true } => Resume::Nothing,
                         _ => Resume::Status(status),
                     };
                     return Next::Resume(id, with);
                 }
-                Poll::Pending if std::mem::take(&mut task.woken) => {}
-                Poll::Pending => {
-                    task.wait = Some(wait);
+                Some(again) if is_woken => wait = again,
+                Some(pending) => {
+                    task.wait = Some(pending);
                     return inner.next(family);
                 }
             }
@@ -292,18 +355,56 @@ impl<H: Host> Scheduler<H> {
     }
 
     /// The task's code came to its end.
-    fn ended(&self, host: &mut H, id: Id, well: bool) -> Next<H> {
+    fn ended(&self, host: &mut H, family: Id, id: Id, well: bool) -> Next<H> {
+        let alone = self.0.borrow_mut().end_alone(id);
+        if let Some((owner, coroutine)) = alone {
+            host.release(owner, Kind::Entry, coroutine, well);
+            return Next::Stop(Outcome::Over);
+        }
         self.give_up(host, id);
+        self.sweep(host, family, id);
         let is_parent_alive = self.is_parent_alive(host, id);
-        let mut zombies = Vec::new();
-        let (next, task) = self.0.borrow_mut().ended(id, well, is_parent_alive, &mut zombies);
-        for zombie in zombies {
-            zombie.release(host, false);
+        let end = self.0.borrow_mut().ended(id, well, is_parent_alive);
+        match end {
+            End::Joined(parent, coroutine) => Next::Resume(parent, Resume::Joined(coroutine, well)),
+            End::Zombie => self.next(family),
+            End::Removed(task) => {
+                task.release(host, well);
+                self.next(family)
+            }
+            End::Gone => self.next(family),
         }
-        if let Some(task) = task {
-            task.release(host, well);
+    }
+
+    /// Before a task ends: its zombies are asked for no more, nor are those of the user's coroutines that have died.
+    fn sweep(&self, host: &mut H, family: Id, id: Id) {
+        let mut removed = Vec::new();
+        let of_users = {
+            let inner = &mut *self.0.borrow_mut();
+            inner.orphan(family, id, &mut removed);
+            match inner.families.get_mut(family) {
+                Some(of) if of.zombies_of_users.len() > of.most_zombies_of_users => {
+                    std::mem::take(&mut of.zombies_of_users)
+                }
+                _ => Vec::new(),
+            }
+        };
+        if !of_users.is_empty() {
+            let (asked, unasked): (Vec<Id>, Vec<Id>) = of_users
+                .into_iter()
+                .filter(|&zombie| self.status(zombie) == Status::Zombie)
+                .partition(|&zombie| self.is_parent_alive(host, zombie));
+            let inner = &mut *self.0.borrow_mut();
+            removed.extend(unasked.into_iter().filter_map(|zombie| inner.remove(zombie)));
+            if let Some(of) = inner.families.get_mut(family) {
+                // Twice as many as were kept, so that looking through them costs little for each.
+                of.most_zombies_of_users = 2 * asked.len() + 1;
+                of.zombies_of_users.extend(asked);
+            }
         }
-        next
+        for task in removed {
+            task.release(host, false);
+        }
     }
 
     fn is_parent_alive(&self, host: &H, id: Id) -> bool {
@@ -352,7 +453,8 @@ impl<H: Host> Scheduler<H> {
         self.ask(host, id, Asked::Nothing);
     }
 
-    /// The running task, in its own coroutine or in one of the user's, waits until one of the light threads has ended.
+    /// The running task, in its own coroutine or in one of the user's, waits until one of the light threads has ended. What it asked
+    /// for before is given up.
     pub fn join(
         &self,
         host: &mut H,
@@ -360,39 +462,19 @@ impl<H: Host> Scheduler<H> {
         caller: H::Coroutine,
         children: &[Id],
     ) -> Join<H::Coroutine> {
-        let mut inner = self.0.borrow_mut();
-        for (i, &child) in children.iter().enumerate() {
-            let Some(task) = inner.tasks.get(child) else {
-                if i + 1 == children.len() {
-                    return Join::Gone;
-                }
-                continue;
-            };
-            if !inner.is_parent(caller, task) {
-                return Join::NotParent;
-            }
-            if let State::Zombie { well } = task.state {
-                let coroutine = task.coroutine;
-                inner.remove(child);
-                return Join::Ended(coroutine, well);
-            }
-        }
-        for &child in children {
-            if let Some(task) = inner.tasks.get_mut(child) {
-                task.joined = Some(id);
-            }
-        }
-        drop(inner);
-        self.ask(host, id, Asked::Join);
-        Join::Wait
+        self.give_up(host, id);
+        self.0.borrow_mut().join(id, caller, children)
     }
 
-    /// Ends a light thread, whatever it waits for.
+    /// Ends a light thread, whatever it waits for. One that runs, and has resumed its parent, is gone for everybody, but its
+    /// coroutine is in use until it stops.
     pub fn kill(&self, host: &mut H, caller: H::Coroutine, child: Id) -> Kill {
         let mut removed = Vec::new();
         let killed = {
             let inner = &mut *self.0.borrow_mut();
-            let Some(task) = inner.tasks.get(child) else { return Kill::Gone };
+            let Some(task) = inner.tasks.get(child).filter(|task| !task.is_killed()) else {
+                return Kill::Gone;
+            };
             if !inner.is_parent(caller, task) {
                 return Kill::NotParent;
             }
@@ -400,7 +482,10 @@ impl<H: Host> Scheduler<H> {
                 State::Zombie { .. } => Kill::Ended,
                 _ => Kill::Killed,
             };
-            inner.bury(child, &mut removed);
+            match inner.tasks.get_mut(child) {
+                Some(task) if matches!(task.state, State::Running) => task.state = State::Killed,
+                _ => inner.bury(child, &mut removed),
+            }
             killed
         };
         for task in removed {
@@ -437,8 +522,8 @@ impl<H: Host> Scheduler<H> {
     pub fn status(&self, id: Id) -> Status {
         match self.0.borrow().tasks.get(id) {
             Some(Task { state: State::Zombie { .. }, .. }) => Status::Zombie,
-            Some(_) => Status::Running,
-            None => Status::Dead,
+            Some(task) if !task.is_killed() => Status::Running,
+            _ => Status::Dead,
         }
     }
 
@@ -486,6 +571,46 @@ impl<H: Host> Inner<H> {
         Some(child)
     }
 
+    fn join(&mut self, id: Id, caller: H::Coroutine, children: &[Id]) -> Join<H::Coroutine> {
+        let Some(family) = self.tasks.get(id).map(|task| task.family) else { return Join::Gone };
+        let mut is_last_gone = true;
+        for &child in children {
+            let task = self.tasks.get(child).filter(|task| !task.is_killed());
+            is_last_gone = task.is_none();
+            let Some(task) = task else { continue };
+            if task.family != family || !self.is_parent(caller, task) {
+                return Join::NotParent;
+            }
+            if let State::Zombie { well } = task.state {
+                let coroutine = task.coroutine;
+                self.remove(child);
+                return Join::Ended(coroutine, well);
+            }
+        }
+        if is_last_gone {
+            return Join::Gone;
+        }
+        self.joins += 1;
+        for &child in children {
+            if let Some(task) = self.tasks.get_mut(child) {
+                task.joined = Some((id, self.joins));
+            }
+        }
+        if let Some(task) = self.tasks.get_mut(id) {
+            task.asked = Asked::Join(self.joins);
+        }
+        Join::Wait
+    }
+
+    /// The task that waits for the end of this one.
+    fn joining(&self, task: &Task<H::Coroutine>) -> Option<Id> {
+        let (parent, number) = task.joined?;
+        match self.tasks.get(parent)?.state {
+            State::Joining(waits) if waits == number => Some(parent),
+            _ => None,
+        }
+    }
+
     fn is_parent(&self, caller: H::Coroutine, task: &Task<H::Coroutine>) -> bool {
         match task.parent {
             Some(Parent::Task(parent)) => {
@@ -505,7 +630,7 @@ impl<H: Host> Inner<H> {
     /// Who runs next of the family.
     fn next(&mut self, family: Id) -> Next<H> {
         let Some(family) = self.families.get_mut(family) else {
-            return Next::Stop(Outcome::Waiting);
+            return Next::Stop(Outcome::Gone);
         };
         while let Some(id) = family.queue.pop_front() {
             if let Some(&Task { state: State::Ready(with), .. }) = self.tasks.get(id) {
@@ -516,12 +641,20 @@ impl<H: Host> Inner<H> {
     }
 
     /// The task goes on after those that are queued. Where there are none it waits for the family's next turn.
-    fn lets_queued_run(&mut self, id: Id) -> Option<Next<H>> {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return Some(Next::Stop(Outcome::Waiting));
+    fn lets_queued_run(&mut self, family: Id, id: Id) -> Option<Next<H>> {
+        let of = self.families.get_mut(family);
+        let (Some(of), true) = (of, self.tasks.get(id).is_some()) else {
+            return Some(self.next(family));
         };
-        let family = task.family;
-        if !self.families.get(family).is_some_and(|family| !family.queue.is_empty()) {
+        while let Some(&first) = of.queue.front() {
+            if matches!(self.tasks.get(first), Some(Task { state: State::Ready(_), .. })) {
+                break;
+            }
+            of.queue.pop_front();
+        }
+        let is_alone = of.queue.is_empty();
+        let task = self.tasks.get_mut(id)?;
+        if is_alone {
             task.state = State::Waiting { yielded: true };
             return None;
         }
@@ -530,37 +663,44 @@ impl<H: Host> Inner<H> {
         Some(self.next(family))
     }
 
-    fn ended(
-        &mut self,
-        id: Id,
-        well: bool,
-        is_parent_alive: bool,
-        zombies: &mut Vec<Removed<H>>,
-    ) -> (Next<H>, Option<Removed<H>>) {
-        let Some(task) = self.tasks.get_mut(id) else {
-            return (Next::Stop(Outcome::Waiting), None);
-        };
-        let (family, coroutine, joined) = (task.family, task.coroutine, task.joined);
-        self.orphan(family, id, zombies);
-        let joining = joined.filter(|&parent| {
-            matches!(self.tasks.get(parent), Some(Task { state: State::Joining, .. }))
-        });
-        if let Some(parent) = joining {
+    /// Takes out an entry task that was alone, and its family with it: what most families come to.
+    fn end_alone(&mut self, id: Id) -> Option<(H::Owner, H::Coroutine)> {
+        let task = self.tasks.get(id)?;
+        let family = self.families.get(task.family)?;
+        let alone = task.kind == Kind::Entry && family.lights.is_empty();
+        if !alone || !matches!(task.asked, Asked::Nothing) {
+            return None;
+        }
+        let (owner, coroutine, family) = (family.owner, task.coroutine, task.family);
+        self.tasks.clear(id);
+        self.families.clear(family);
+        Some((owner, coroutine))
+    }
+
+    fn ended(&mut self, id: Id, well: bool, is_parent_alive: bool) -> End<H> {
+        let Some(task) = self.tasks.get(id) else { return End::Gone };
+        let (family, coroutine) = (task.family, task.coroutine);
+        let is_users = matches!(task.parent, Some(Parent::User(_)));
+        if task.is_killed() {
+            return self.remove(id).map_or(End::Gone, End::Removed);
+        }
+        if let Some(parent) = self.joining(task) {
             self.remove(id);
-            self.unjoin(family, parent);
-            return (Next::Resume(parent, Resume::Joined(coroutine, well)), None);
+            return End::Joined(parent, coroutine);
         }
         if !is_parent_alive {
-            let removed = self.remove(id);
-            return (self.next(family), removed);
+            return self.remove(id).map_or(End::Gone, End::Removed);
         }
         if let Some(task) = self.tasks.get_mut(id) {
             task.state = State::Zombie { well };
         }
         if let Some(family) = self.families.get_mut(family) {
             family.live -= 1;
+            if is_users {
+                family.zombies_of_users.push(id);
+            }
         }
-        (self.next(family), None)
+        End::Zombie
     }
 
     /// The parent of these has gone: those that have ended are asked for no more.
@@ -578,16 +718,6 @@ impl<H: Host> Inner<H> {
         let zombies: Vec<Id> = of.lights.iter().copied().filter(is_zombie_child).collect();
         for zombie in zombies {
             removed.extend(self.remove(zombie));
-        }
-    }
-
-    /// The parent has heard from one of the children that it joined.
-    fn unjoin(&mut self, family: Id, parent: Id) {
-        let Some(family) = self.families.get(family) else { return };
-        for &id in &family.lights {
-            if let Some(task) = self.tasks.get_mut(id).filter(|task| task.joined == Some(parent)) {
-                task.joined = None;
-            }
         }
     }
 

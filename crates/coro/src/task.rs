@@ -92,6 +92,8 @@ pub enum Status {
 
 pub(crate) enum State<C> {
     Running,
+    /// It runs, but was killed, and goes as soon as it stops.
+    Killed,
     /// In the family's queue.
     Ready(Resume<C>),
     /// What it waits for is in its slot, or is being polled.
@@ -99,8 +101,8 @@ pub(crate) enum State<C> {
         /// That is the family's next turn, so that nobody wants its status.
         yielded: bool,
     },
-    /// Until one of the children that it joined has ended.
-    Joining,
+    /// Until one of the children that it joined in the wait of that number has ended.
+    Joining(u64),
     Zombie {
         well: bool,
     },
@@ -116,7 +118,7 @@ pub(crate) enum Asked<C> {
         coroutine: C,
         arguments: i32,
     },
-    Join,
+    Join(u64),
 }
 
 /// Who spawned a light thread. The coroutine of a task is known by the task, since it can be used again after that.
@@ -139,6 +141,12 @@ pub(crate) struct Task<C> {
     pub wait: Option<Wait>,
     /// Woken while its future was being polled.
     pub woken: bool,
-    /// The task that waits for its end.
-    pub joined: Option<Id>,
+    /// The task that has last asked to wait for its end, and the number of that wait.
+    pub joined: Option<(Id, u64)>,
+}
+
+impl<C> Task<C> {
+    pub fn is_killed(&self) -> bool {
+        matches!(self.state, State::Killed)
+    }
 }

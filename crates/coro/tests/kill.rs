@@ -83,6 +83,25 @@ fn one_that_has_ended() {
 }
 
 #[test]
+fn one_whose_child_has_ended_takes_that_along() {
+    let play = Play::started(
+        "main: spawn f; kill 0; status 1
+         f: spawn g; sleep
+         g: say 1",
+    );
+    play.expect(
+        "g: 1
+         main: spawned f
+         release g
+         release f
+         main: killed f
+         main: g is Dead
+         release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn one_that_another_coroutine_spawned_lives() {
     let play = Play::started(
         "main: spawn f; sleep; kill 1; create u; resume 0
@@ -147,3 +166,59 @@ const KILLED: &str = "* f
     u: killed what was gone, f
     f: u yielded
     f: 1";
+
+#[test]
+fn one_that_runs_goes_when_it_waits() {
+    let play = killed_while_it_runs("sleep; say 2");
+    play.expect(&format!("{KILLED}\nrelease f\n= Waiting"));
+    assert_eq!(play.machine.sleepers(), ["main"]);
+}
+
+#[test]
+fn one_that_runs_goes_when_it_yields() {
+    killed_while_it_runs("yield; say 2").expect(&format!("{KILLED}\nrelease f\n= Waiting"));
+}
+
+#[test]
+fn one_that_runs_goes_when_it_spawns_and_what_it_spawned_does_not_begin() {
+    killed_while_it_runs("spawn g; say 2")
+        .expect(&format!("{KILLED}\nrelease g\nrelease f\n= Waiting"));
+}
+
+#[test]
+fn one_that_runs_goes_when_it_returns() {
+    // Its coroutine came to its end, and its parent is the user's: nothing is written down.
+    let play = killed_while_it_runs("say 2");
+    play.expect(&format!("{KILLED}\nf: 2\n= Waiting"));
+    play.end(0);
+}
+
+#[test]
+fn one_that_runs_is_still_reported_when_it_fails() {
+    killed_while_it_runs("fail").expect(&format!("{KILLED}\nf failed, Light\n= Waiting"));
+}
+
+#[test]
+fn one_that_runs_can_still_end_the_family() {
+    killed_while_it_runs("exit").expect(&format!("{KILLED}\n= Ended\nrelease main\nrelease f"));
+}
+
+#[test]
+fn one_that_runs_and_was_killed_can_not_be_waited_for() {
+    let play = Play::started(
+        "main: create u; resume 0; sleep
+         u: spawn f; yield; kill 0; join 0; yield
+         f: sleep; resume 0; sleep",
+    );
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         u: killed f
+         u: joined one that is gone
+         f: u yielded
+         release f
+         = Waiting",
+    );
+}

@@ -120,6 +120,51 @@ fn who_yields_alone_goes_on_in_the_next_turn() {
 }
 
 #[test]
+fn who_yields_beside_one_that_was_killed_in_the_queue_goes_on_in_the_next_turn() {
+    let play = Play::started(
+        "main: spawn f; kill 0; yield; say 1
+         f: yield",
+    );
+    play.expect(
+        "main: spawned f
+         release f
+         main: killed f
+         = Waiting",
+    );
+    play.fire("main");
+    play.expect(
+        "* main
+         main: 1
+         release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
+fn who_is_woken_runs_before_those_that_it_lets_run() {
+    let play = Play::started(
+        "main: spawn f; spawn g; sleep
+         f: sleep; spawn h; say 1; yield; say 2
+         g: sleep; say 1
+         h: say 1; yield; say 2; yield; say 3",
+    );
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         h: 1
+         f: spawned h
+         f: 1
+         h: 2
+         f: 2
+         h: 3
+         release h, to be used again
+         = Waiting",
+    );
+}
+
+#[test]
 fn a_users_coroutine_that_waits_makes_its_resumers_wait() {
     let play = Play::started(
         "main: create u; resume 0; say 3; resume 0; resume 0

@@ -32,6 +32,110 @@ fn with_entry(program: &str, define: impl FnOnce(&Play, Rc<Cell<Option<TaskId>>>
 }
 
 #[test]
+fn polling_can_end_the_family() {
+    for is_ready in [false, true] {
+        let play = Play::new(
+            "main: spawn f; say 1
+             f: await end; say 1",
+        );
+        play.machine.define("end", move |machine, _| {
+            let inside = machine.clone();
+            let end = move || inside.end(0);
+            if is_ready {
+                does(end)
+            } else {
+                does_and_waits(end)
+            }
+        });
+        play.start(0);
+        play.expect(
+            "release main
+             release f
+             = Gone",
+        );
+    }
+}
+
+#[test]
+fn polling_can_end_a_family_that_proceeds() {
+    let play = Play::new(
+        "main: spawn f; sleep
+         f: sleep; await end; say 1",
+    );
+    play.machine.define("end", |machine, _| {
+        let inside = machine.clone();
+        does(move || inside.end(0))
+    });
+    play.start(0);
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         release main
+         release f
+         = Gone",
+    );
+}
+
+#[test]
+fn polling_can_kill_its_own_task_and_the_queue_goes_on() {
+    let program = "main: await start; spawn f; say 1; yield; say 2
+        f: spawn g; say 1
+        g: await kill; say 1";
+    // `f` has spawned `g`, and both it and the entry are queued.
+    let play = with_entry(program, |play, _| {
+        play.machine.define("kill", |machine, task| {
+            let inside = machine.clone();
+            does(move || {
+                let parent = inside.world.borrow().threads[0].1;
+                kill_by_entry(&inside, parent, task);
+            })
+        });
+    });
+    play.expect(
+        "* start
+         main: slept
+         release g
+         main: spawned f
+         main: 1
+         f: spawned g
+         f: 1
+         main: 2
+         release f
+         release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
+fn polling_can_kill_its_own_task_which_was_the_last() {
+    // A thread of a user's coroutine: that is all that is left of its parent.
+    let play = Play::new(
+        "main: create u; resume 0
+         u: spawn f; yield
+         f: sleep; await kill",
+    );
+    play.machine.define("kill", |machine, task| {
+        let inside = machine.clone();
+        does(move || {
+            let caller = inside.users_slot(0);
+            let killed = inside.scheduler.kill(&mut inside.clone(), caller, task);
+            assert_eq!(killed, Kill::Killed);
+        })
+    });
+    play.start(0);
+    play.trace();
+    play.fire("f");
+    play.expect(
+        "* f
+         f: slept
+         release f
+         = Over",
+    );
+}
+
+#[test]
 fn polling_can_kill_another() {
     let program = "main: await start; spawn f; spawn g; say 1; sleep
         f: sleep
@@ -89,6 +193,46 @@ fn polling_can_go_on_with_another_of_the_family() {
          g: slept
          g: 1
          release g, to be used again
+         = Over",
+    );
+}
+
+#[test]
+fn polling_can_run_another_family() {
+    let play = Play::new(
+        "main: await run; say 1
+         other: spawn f; sleep; say 2
+         f: say 1; await end",
+    );
+    play.machine.define("run", |machine, _| {
+        let inside = machine.clone();
+        does(move || {
+            let (_, task) = inside.begin(1);
+            let outcome = inside.scheduler.run(&mut inside.clone(), task, 0);
+            inside.say(format!("in it: {outcome:?}"));
+        })
+    });
+    // The family that runs inside ends the outer one.
+    play.machine.define("end", |machine, _| {
+        let inside = machine.clone();
+        does(move || inside.end(0))
+    });
+    play.start(0);
+    play.expect(
+        "f: 1
+         release main
+         f: slept
+         other: spawned f
+         in it: Waiting
+         = Gone",
+    );
+    play.fire("other");
+    play.expect(
+        "* other
+         other: slept
+         other: 2
+         release f
+         release other, to be used again
          = Over",
     );
 }
@@ -151,5 +295,93 @@ fn dropping_can_come_back_while_its_family_ends() {
          release f
          dropped
          release f2",
+    );
+}
+
+#[test]
+fn dropping_what_is_ready_can_end_the_family() {
+    let play = on_drop_of_it(
+        "main: spawn f; sleep
+         f: await it; say 1",
+        |machine, _| machine.end(0),
+    );
+    play.trace();
+    play.fire("it");
+    play.expect(
+        "* it
+         release main
+         release f
+         = Gone",
+    );
+}
+
+#[test]
+fn dropping_what_is_ready_can_kill_its_task_and_the_queue_goes_on() {
+    let program = "main: await start; spawn f; say 1
+        f: await it; say 1";
+    let play = with_entry(program, |play, entry| {
+        play.machine.define("it", move |machine, task| {
+            let (inside, entry) = (machine.clone(), entry.clone());
+            on_drop(does(|| {}), move || {
+                kill_by_entry(&inside, entry.get().unwrap(), task);
+            })
+        });
+    });
+    play.expect(
+        "* start
+         main: slept
+         release f
+         main: spawned f
+         main: 1
+         release main, to be used again
+         = Over",
+    );
+}
+
+#[test]
+fn dropping_what_was_given_up_can_end_the_family() {
+    for last in ["", "; yield; say 1"] {
+        let play = on_drop_of_it(
+            &format!(
+                "main: spawn f; sleep
+                 f: sleep; try await it; say 0{last}"
+            ),
+            |machine, _| machine.end(0),
+        );
+        play.trace();
+        play.fire("f");
+        play.expect(
+            "* f
+             f: slept
+             f: can't wait
+             f: 0
+             release main
+             release f
+             = Gone",
+        );
+    }
+}
+
+#[test]
+fn dropping_what_was_given_up_can_kill_its_task() {
+    let program = "main: await start; spawn f; say 1
+        f: try await it; yield; say 1";
+    let play = with_entry(program, |play, entry| {
+        play.machine.define("it", move |machine, task| {
+            let (inside, entry) = (machine.clone(), entry.clone());
+            on_drop(machine.sleep("it"), move || {
+                kill_by_entry(&inside, entry.get().unwrap(), task);
+            })
+        });
+    });
+    play.expect(
+        "* start
+         main: slept
+         f: can't wait
+         release f
+         main: spawned f
+         main: 1
+         release main, to be used again
+         = Over",
     );
 }

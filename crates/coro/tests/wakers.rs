@@ -10,10 +10,12 @@ use common::futures::polls;
 use common::machine::woken;
 use common::Play;
 
+type Wakers = Rc<RefCell<Vec<Waker>>>;
+
 /// A program whose `await it` leaves its waker here, each poll anew, and is ready when that says so.
-fn kept(program: &str) -> (Play, Rc<RefCell<Vec<Waker>>>, Rc<Cell<bool>>) {
+fn kept(program: &str) -> (Play, Wakers, Rc<Cell<bool>>) {
     let play = Play::new(program);
-    let wakers = Rc::new(RefCell::new(Vec::new()));
+    let wakers = Wakers::default();
     let is_ready = Rc::new(Cell::new(false));
     let (all, ready) = (wakers.clone(), is_ready.clone());
     play.machine.define("it", move |_, _| {
@@ -67,8 +69,9 @@ fn a_waker_outlives_its_task() {
     let waker = wakers.borrow()[0].clone();
     play.end(0);
     play.trace();
-    waker.clone().wake();
-    drop(waker.clone());
+    let copy = waker.clone();
+    copy.wake_by_ref();
+    drop(copy);
     play.proceed_all();
     // Another task is where the first was.
     play.start(0);
@@ -143,4 +146,31 @@ fn a_task_that_is_woken_while_it_is_polled_is_polled_again() {
          release main, to be used again
          = Over",
     );
+}
+
+#[test]
+fn a_wake_up_that_comes_with_the_result_is_not_the_next_waits() {
+    let play = Play::new("main: await first; await second");
+    play.machine.define("first", |machine, task| {
+        let machine = machine.clone();
+        polls(move |_| {
+            assert_eq!(machine.scheduler.proceed(&mut machine.clone(), task), None);
+            Poll::Ready(())
+        })
+    });
+    let polled = Rc::new(Cell::new(0));
+    let count = polled.clone();
+    play.machine.define("second", move |_, _| {
+        let count = count.clone();
+        polls(move |_| {
+            count.set(count.get() + 1);
+            Poll::Pending
+        })
+    });
+    play.start(0);
+    play.expect(
+        "main: slept
+         = Waiting",
+    );
+    assert_eq!(polled.get(), 1);
 }

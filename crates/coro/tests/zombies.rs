@@ -139,6 +139,28 @@ fn a_thread_of_a_users_coroutine_is_one_as_long_as_that_lives() {
 }
 
 #[test]
+fn a_thread_of_a_users_coroutine_outlives_the_task_that_ran_it() {
+    let play = Play::started(
+        "main: create u; spawn f; spawn g
+         f: resume 0
+         u: spawn h; yield; join 1; say 1
+         h: say 1
+         g: sleep; resume 0",
+    );
+    play.trace();
+    play.fire("g");
+    play.expect(
+        "* g
+         g: slept
+         u: joined h, well
+         u: 1
+         g: u returned
+         release g, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn a_coroutine_that_is_used_again_is_not_asked_for_what_it_spawned_before() {
     let play = Play::started(
         "main: spawn f
@@ -154,4 +176,23 @@ fn a_coroutine_that_is_used_again_is_not_asked_for_what_it_spawned_before() {
          release f, to be used again
          = Over",
     );
+}
+
+#[test]
+fn those_of_users_coroutines_that_died_do_not_pile_up() {
+    let often = "create u; resume 0; ".repeat(20);
+    // Each coroutine is resumed once: the numbers count from 0.
+    let mut n = 0;
+    let often: String = often.split_inclusive("resume 0").fold(String::new(), |all, once| {
+        let once = once.replace("resume 0", &format!("resume {n}"));
+        n += 1;
+        all + &once
+    });
+    let play = Play::started(&format!(
+        "main: {often} sleep
+         u: spawn f
+         f: say 1"
+    ));
+    assert_eq!(play.machine.world.borrow().threads.len(), 20);
+    assert!(held(&play) <= 3, "{}", held(&play));
 }

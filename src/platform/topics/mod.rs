@@ -3,8 +3,8 @@
 //! A project's `config/application.yml` is read with nginx's configuration ([`project`]). When a worker starts, it
 //! opens the log of each project that has topics ([`store`]) on a background thread and, where the project has
 //! triggers, joins their consumer group ([`consumer`], two more threads) and runs the functions ([`trigger`]). Lua's
-//! `topics` comes in through `api/topics.rs` and its neighbours. Nothing here blocks the event loop; what threads finish
-//! comes back over `sched/bridge.rs`.
+//! `topics` comes in through `platform/api/`. Nothing here blocks the event loop; what threads finish
+//! comes back over `run/bridge.rs`.
 //!
 //! When nginx shuts the worker down, no event is claimed any more, the functions that run come to their end, and the
 //! members leave their groups. When that takes longer than `worker_shutdown_timeout`, other workers get the events.

@@ -1,0 +1,4 @@
+
+
+﻿#!/usr/bin/lua
+ngx.say("\"}", #t[t[1]])

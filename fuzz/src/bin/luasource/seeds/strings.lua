@@ -1,0 +1,5 @@
+
+
+x = "a\z 
+ }\
+" .. [==[ ]] } ]==] --[[ } ]] goto l ::l:: f{...} return function(...) end

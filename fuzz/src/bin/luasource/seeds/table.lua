@@ -1,0 +1,4 @@
+
+
+local t = {a = {1}, b = "}"} -- }
+return t
