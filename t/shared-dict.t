@@ -380,10 +380,12 @@ true
     }
     exit_worker_by_lua_block { ngx.log(ngx.NOTICE, "at exit: ", ngx.shared.dict:get("trail"), ".") }
 --- config
+    server_rewrite_by_lua_block { note("server_rewrite") }
     location = /t {
         set_by_lua_block $unused { note("set") return 1 }
         rewrite_by_lua_block { while not ngx.shared.dict:get("timer") do ngx.sleep(0.001) end note("rewrite") }
         access_by_lua_block { note("access") }
+        precontent_by_lua_block { note("precontent") }
         content_by_lua_block { note("content") ngx.say(ngx.shared.other:get("other"), " ", ngx.shared.dict:get("other")) }
         header_filter_by_lua_block { note("header") }
         body_filter_by_lua_block { if ngx.arg[2] then note("body") end }
@@ -393,7 +395,7 @@ true
 --- response_body
 other's nil
 --- shutdown_error_log
-at exit: init init_worker set rewrite access content header body log.
+at exit: init init_worker server_rewrite set rewrite access precontent content header body log.
 
 === TEST 13: init_by_lua runs once for all dictionaries, and its error keeps nginx from starting
 --- http_config
