@@ -103,6 +103,21 @@ enum Reading<T> {
     Disturbed,
 }
 
+/// What a reader without the lock holds its bucket's count against.
+struct Watch<'a> {
+    bucket: &'a Bucket,
+    changes: u32,
+}
+
+impl Watch<'_> {
+    /// Whether all that was read until now was there at once.
+    #[inline(always)]
+    fn undisturbed(&self) -> bool {
+        fence(Acquire);
+        self.bucket.changes.load(Relaxed) == self.changes
+    }
+}
+
 /// While it is there, readers of the bucket wait.
 pub struct Change<'a>(&'a Bucket, u32);
 
@@ -170,14 +185,13 @@ impl Inner {
         None
     }
 
-    /// As [`find`](Self::find), without the lock: `changes` is what the bucket's count was.
+    /// As [`find`](Self::find), without the lock.
     #[inline(always)]
-    fn walk<'a>(&'a self, bucket: &Bucket, changes: u32, hash: u32, key: &[u8]) -> Walk<'a> {
-        let mut offset = bucket.head.load(Relaxed);
+    fn walk(&self, watch: &Watch<'_>, hash: u32, key: &[u8]) -> Walk<'_> {
+        let mut offset = watch.bucket.head.load(Relaxed);
         loop {
             // What a chain that is disturbed leads to may be anything, and without an end.
-            fence(Acquire);
-            if bucket.changes.load(Relaxed) != changes {
+            if !watch.undisturbed() {
                 return Walk::Disturbed;
             }
             if offset == NONE {
@@ -198,7 +212,7 @@ impl Inner {
         &self,
         hash: u32,
         key: &[u8],
-        mut read: impl FnMut(u32, &Entry) -> Option<T>,
+        mut read: impl FnMut(u32, &Entry, &Watch<'_>) -> Option<T>,
     ) -> Reading<T> {
         let bucket = self.bucket(hash);
         for _ in 0..ATTEMPTS {
@@ -207,36 +221,42 @@ impl Inner {
                 std::hint::spin_loop();
                 continue;
             }
-            match self.walk(bucket, changes, hash, key) {
+            let watch = Watch { bucket, changes };
+            match self.walk(&watch, hash, key) {
                 Walk::Absent => return Reading::Absent,
                 Walk::Disturbed => {}
-                Walk::Found(offset, entry) => {
-                    let taken = read(offset, entry);
-                    fence(Acquire);
-                    if bucket.changes.load(Relaxed) == changes {
-                        if let Some(taken) = taken {
-                            return Reading::Done(taken);
-                        }
-                    }
-                }
+                Walk::Found(offset, entry) => match read(offset, entry, &watch) {
+                    Some(taken) if watch.undisturbed() => return Reading::Done(taken),
+                    _ => {}
+                },
             }
         }
         Reading::Disturbed
     }
 
-    /// What an entry has, a string's bytes in `text`; nothing if what it says can't be right.
+    /// What an entry has, a string's bytes in `text`; nothing if what it says can't be right. `watch` is for readers without the lock.
     #[inline(always)]
     fn read(
         &self,
         offset: u32,
         entry: &Entry,
+        watch: Option<&Watch<'_>>,
         key: &[u8],
         now: u64,
         text: &mut Vec<u8>,
     ) -> Option<Got> {
         let kind = Kind::from_number(entry.kind.load(Relaxed))?;
-        if kind == Kind::String && !self.read_text(offset, entry, key.len(), text) {
-            return None;
+        if kind == Kind::String {
+            let len = entry.len.load(Relaxed) as usize;
+            // Of an entry that is gone this may be anything, such as nearly all of the memory.
+            if watch.is_some_and(|watch| !watch.undisturbed()) {
+                return None;
+            }
+            if !self.is_in_bounds(offset, entry_size(key.len(), len)) {
+                return None;
+            }
+            text.clear();
+            self.memory.read(self.text_at(offset, key.len()), len, text);
         }
         let bits = entry.number.load(Relaxed);
         let number = if kind == Kind::Number { f64::from_bits(bits) } else { bits as f64 };
@@ -457,7 +477,9 @@ impl<L: Lock> Dict<L> {
         }
         let inner = &self.inner;
         let hash = inner.hash(key);
-        let read = |offset, entry: &Entry| inner.read(offset, entry, key, now, text);
+        let read = |offset, entry: &Entry, watch: &Watch<'_>| {
+            inner.read(offset, entry, Some(watch), key, now, text)
+        };
         let got = match inner.read_undisturbed(hash, key, read) {
             Reading::Done(got) => got,
             Reading::Absent => return Ok(None),
@@ -479,7 +501,7 @@ impl<L: Lock> Dict<L> {
     fn get_locked(&self, hash: u32, key: &[u8], now: u64, text: &mut Vec<u8>) -> Option<Got> {
         let _locked = self.take_lock();
         let (offset, entry) = self.inner.find(hash, key)?;
-        self.inner.read(offset, entry, key, now, text)
+        self.inner.read(offset, entry, None, key, now, text)
     }
 
     /// Stores a value.
@@ -601,7 +623,7 @@ impl<L: Lock> Dict<L> {
     pub fn ttl(&self, key: &[u8], now: u64) -> Option<Option<i64>> {
         let inner = &self.inner;
         let hash = inner.hash(key);
-        let expires = |_, entry: &Entry| Some(entry.expires.load(Relaxed));
+        let expires = |_, entry: &Entry, _: &Watch<'_>| Some(entry.expires.load(Relaxed));
         let expires = match inner.read_undisturbed(hash, key, expires) {
             Reading::Done(expires) => expires,
             Reading::Absent => return None,

@@ -113,17 +113,6 @@ impl Inner {
         self.key_at(offset) + key_len.next_multiple_of(WORD)
     }
 
-    /// Puts a string's bytes into `text`; false if what the entry says of it can't be right.
-    pub fn read_text(&self, offset: u32, entry: &Entry, key: usize, text: &mut Vec<u8>) -> bool {
-        let len = entry.len.load(Relaxed) as usize;
-        let in_bounds = self.is_in_bounds(offset, entry_size(key, len));
-        if in_bounds {
-            text.clear();
-            self.memory.read(self.text_at(offset, key), len, text);
-        }
-        in_bounds
-    }
-
     #[inline(always)]
     pub fn has_key(&self, offset: u32, entry: &Entry, key: &[u8]) -> bool {
         entry.key_len.load(Relaxed) as usize == key.len()
