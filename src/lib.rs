@@ -15,4 +15,5 @@ mod platform;
 mod request;
 mod run;
 mod semaphore;
+mod shared;
 mod timer;

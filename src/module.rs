@@ -16,6 +16,7 @@ use crate::phase::{self, directives, set};
 use crate::platform::module::ngx_http_spacer_platform_module;
 use crate::request::chunked::ngx_http_spacer_chunked_filter_module;
 use crate::request::main_state;
+use crate::shared;
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
@@ -53,10 +54,11 @@ const SETTINGS: [ngx_command_t; 13] = [
     ),
 ];
 
-const COUNT: usize = SETTINGS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
+const COUNT: usize =
+    SETTINGS.len() + shared::COMMANDS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
 
 static mut COMMANDS: [ngx_command_t; COUNT + 1] =
-    join(&[&SETTINGS, &directives::COMMANDS, &set::COMMANDS]);
+    join(&[&SETTINGS, &shared::COMMANDS, &directives::COMMANDS, &set::COMMANDS]);
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
@@ -132,7 +134,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     nginx::OK
 }
 
-/// Puts handlers and filters in place, makes the VM and runs `init_by_lua*`.
+/// Puts handlers and filters in place, makes the VM and, unless that has to wait for shared dictionaries, runs `init_by_lua*`.
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live configuration.
     unsafe {
@@ -142,7 +144,11 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             }
             lua::provide(&api::MODULES);
             let conf = conf::main_conf(cf);
-            match main_state::new_vm(conf, true) {
+            let vm = match conf.zones() {
+                [] => main_state::new_vm(conf, true),
+                _ => conf::new_vm(conf, true).map_err(String::into_bytes),
+            };
+            match vm {
                 Ok(vm) => conf.vm = nginx::pool_box((*cf).pool, vm),
                 Err(message) => {
                     nginx::log_parts(NGX_LOG_ERR, (*cf).log, &[&message]);

@@ -20,6 +20,7 @@ require "spacer.capture"(ngx)
 require("spacer.arg")(ngx)
 require "spacer.coroutines"
 require "spacer.threads"(ngx)
+require "spacer.shared"(ngx)
 
 -- ngx.ctx tables, by the number that each request holds.
 local ctx_tables = {}

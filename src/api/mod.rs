@@ -15,6 +15,7 @@ pub mod output;
 pub mod request;
 pub mod request_body;
 pub mod semaphore;
+pub mod shared;
 pub mod subrequest;
 pub mod thread;
 pub mod time;
@@ -107,6 +108,7 @@ pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
 }
 
 /// Runs a boundary function's body; a panic in it becomes a raised error.
+#[inline]
 pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         error(RAISE, format_args!("internal error: {}", panic_message(&*panic)))
