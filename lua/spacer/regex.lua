@@ -174,7 +174,7 @@ local function substitute_by_function(text, pattern, replace, options, all)
 
     local result = text
     if found < 0 then
-        result, count, err = nil, nil, last_error()
+        err = last_error()
     elseif count > 0 then
         C.spacer_substitution_end(state, text, #text, piece, piece and #piece or 0, out)
         result = out_string()
@@ -184,7 +184,10 @@ local function substitute_by_function(text, pattern, replace, options, all)
     if not regex.once then
         discard(regex)
     end
-    return result, count, err
+    if err then
+        return nil, nil, err
+    end
+    return result, count
 end
 
 local function substitute(text, pattern, replace, options, all)

@@ -73,6 +73,13 @@ pub extern "C" fn spacer_regex_new(data: *const u8, len: usize, bits: u32) -> *m
         // SAFETY: Lua's string.
         match Regex::compile(unsafe { arg(data, len) }, Flags::from_bits(bits)) {
             Ok(regex) => {
+                if let Some(jit) = regex.is_jit_compiled() {
+                    // SAFETY: the log is live.
+                    unsafe {
+                        let log = log::log();
+                        nginx::log_debug_at!(log, "pcre JIT compiling result: {}", u8::from(jit));
+                    }
+                }
                 compiled = Box::into_raw(Box::new(regex)).cast();
                 OK
             }

@@ -28,6 +28,7 @@ pub struct Regex {
     pub(crate) checks_utf: bool,
     pub(crate) utf: bool,
     groups: u32,
+    wants_jit: bool,
 }
 
 impl Regex {
@@ -55,8 +56,14 @@ impl Regex {
     }
 
     fn new(code: NonNull<pcre2_code_8>, flags: Flags) -> Regex {
-        let mut regex =
-            Regex { code, engine: Engine::Interpreter, checks_utf: false, utf: false, groups: 0 };
+        let mut regex = Regex {
+            code,
+            engine: Engine::Interpreter,
+            checks_utf: false,
+            utf: false,
+            groups: 0,
+            wants_jit: flags.has(Flags::JIT) && !flags.has(Flags::DFA),
+        };
         // The options that the pattern begins with, `(*UTF)`, count as well.
         let options = regex.info(PCRE2_INFO_ALLOPTIONS);
         regex.utf = options & PCRE2_UTF != 0;
@@ -67,7 +74,7 @@ impl Regex {
             return regex;
         }
         regex.groups = regex.info(PCRE2_INFO_CAPTURECOUNT);
-        if flags.has(Flags::JIT) {
+        if regex.wants_jit {
             // SAFETY: the code is ours. What PCRE2 can't make machine code of is interpreted.
             if unsafe { pcre2_jit_compile_8(regex.as_ptr(), PCRE2_JIT_COMPLETE) } == 0 {
                 regex.engine = Engine::Jit;
@@ -78,6 +85,11 @@ impl Regex {
 
     pub(crate) fn as_ptr(&self) -> *mut pcre2_code_8 {
         self.code.as_ptr()
+    }
+
+    /// Whether the pattern became machine code; `None` when it wasn't asked for.
+    pub fn is_jit_compiled(&self) -> Option<bool> {
+        self.wants_jit.then_some(self.engine == Engine::Jit)
     }
 
     /// How many groups a match has, besides the whole; none with the DFA.
