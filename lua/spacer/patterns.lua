@@ -41,7 +41,13 @@ local function parse(letters)
     return options
 end
 
+local NO_NAMES = {}
+
 local function names_of(code)
+    -- Most patterns have none, and a loop here would keep LuaJIT from compiling who calls.
+    if C.spacer_regex_name(code, 0, out) == NONE then
+        return NO_NAMES, NO_NAMES
+    end
     local names, numbers = {}, {}
     while true do
         local number = C.spacer_regex_name(code, #names, out)

@@ -178,6 +178,15 @@ impl Matcher {
         &self.captures
     }
 
+    /// The largest block of memory that is kept for the next match.
+    pub fn kept_memory(&self) -> usize {
+        if self.data.is_null() {
+            0
+        } else {
+            self.largest.get()
+        }
+    }
+
     /// The last match.
     pub(crate) fn range(&self) -> (usize, usize) {
         (self.captures[0] as usize, self.captures[1] as usize)
