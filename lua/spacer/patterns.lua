@@ -26,10 +26,10 @@ local warned = false
 
 local function parse(letters)
     if type(letters) ~= "string" then
-        error("bad argument #3 (string expected, got " .. type(letters) .. ")", 5)
+        error("bad argument #3 (string expected, got " .. type(letters) .. ")", 4)
     end
     if C.spacer_regex_flags(letters, #letters, bits) ~= base.OK then
-        error(last_error(), 5)
+        error(last_error(), 4)
     end
     local set = bits[0]
     local options = options_by_bits[set]
@@ -90,7 +90,7 @@ local function compile(pattern, letters, options)
     local text = pattern
     if type(text) ~= "string" then
         if type(text) ~= "number" then
-            error("bad argument #2 (string expected, got " .. type(text) .. ")", 4)
+            error("bad argument #2 (string expected, got " .. type(text) .. ")", 3)
         end
         text = tostring(text)
     end
