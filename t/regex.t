@@ -697,3 +697,30 @@ qr/pcre JIT compiling result: \d/
 pcre JIT compiling result: 1
 pcre JIT compiling result: 0
 --- log_level: debug
+
+=== TEST 28: a finalizer that matches while a table is filled changes nothing in it
+--- config
+    location = /t {
+        content_by_lua_block {
+            local match, wrong, ran = ngx.re.match, 0, 0
+            local function leave()
+                local proxy = newproxy(true)
+                getmetatable(proxy).__gc = function()
+                    ran = ran + 1
+                    match("zzzzzzzzzz", "z(z)(z)(z)", "jo", { pos = 5 })
+                end
+            end
+            collectgarbage("setstepmul", 10000)
+            for i = 1, 20000 do
+                leave()
+                local text = "a" .. i .. "b" .. i .. "c" .. i
+                local m = match(text, [[a(\d+)b(?<n>\d+)c(\d+)]], "jo")
+                if m[0] ~= text or m[1] ~= m[2] or m[3] ~= tostring(i) or m.n ~= m[1] then wrong = wrong + 1 end
+            end
+            ngx.say(wrong, " ", ran > 1000)
+        }
+    }
+--- request
+GET /t
+--- response_body
+0 true

@@ -1,13 +1,13 @@
 --- Makes the functions that put the captures of a match into a table. They are written for a number of groups and for
 -- names rather than looping over them: LuaJIT compiles such a function as part of whatever calls it, and a loop with few
--- rounds not at all well.
+-- rounds not at all well. All places are read before a string is made, since that may run a finalizer, which may match.
 
 local captures = require("spacer.base").C.spacer_regex_captures()
 local new_tab = require "table.new"
 local concat, format = table.concat, string.format
 local loadstring, sub = loadstring, string.sub
 
--- A function with more groups than this would have too many constants for a trace.
+-- A function with more groups than this would have too many locals, and be too long for a trace.
 local MAX = 40
 
 -- Functions for patterns without names, by the number of groups.
@@ -30,10 +30,14 @@ end
 -- For any number of groups and names.
 local function loop(groups, names, numbers, duplicates)
     return function(text, res)
+        local places = new_tab(2 * groups + 1, 0)
+        for i = 0, 2 * groups + 1 do
+            places[i] = captures[i]
+        end
         res = res or new_tab(groups, #names)
         for i = 0, groups do
-            local from = captures[2 * i]
-            res[i] = from >= 0 and sub(text, from + 1, captures[2 * i + 1])
+            local from = places[2 * i]
+            res[i] = from >= 0 and sub(text, from + 1, places[2 * i + 1])
         end
         for i = 1, #names do
             collect_name(res, names[i], res[numbers[i]], duplicates)
@@ -60,12 +64,13 @@ local function write(groups, names, numbers, duplicates)
     local lines = {
         "local captures, sub, collect_name = ...",
         "return function(text, res)",
-        "res = res or " .. constructor(groups, names, duplicates),
-        "local from, cap",
     }
     for i = 0, groups do
-        lines[#lines + 1] = format("from = captures[%d]", 2 * i)
-        lines[#lines + 1] = format("res[%d] = from >= 0 and sub(text, from + 1, captures[%d])", i, 2 * i + 1)
+        lines[#lines + 1] = format("local from%d, to%d = captures[%d], captures[%d]", i, i, 2 * i, 2 * i + 1)
+    end
+    lines[#lines + 1] = "res = res or " .. constructor(groups, names, duplicates)
+    for i = 0, groups do
+        lines[#lines + 1] = format("res[%d] = from%d >= 0 and sub(text, from%d + 1, to%d)", i, i, i, i)
     end
     for i = 1, #names do
         lines[#lines + 1] = format(duplicates and "collect_name(res, %q, res[%d], true)" or "res[%q] = res[%d]",

@@ -42,10 +42,11 @@ function re.match(text, pattern, options, ctx, res)
         end
         return nil, last_error()
     end
-    if ctx then
-        ctx.pos = captures[1] + 1
-    end
+    local to = captures[1]
     res = regex.collect(text, res)
+    if ctx then
+        ctx.pos = to + 1
+    end
     if not regex.once then
         discard(regex)
     end
@@ -75,21 +76,19 @@ function re.find(text, pattern, options, ctx, nth)
     if ctx then
         ctx.pos = captures[1] + 1
     end
-    if nth and nth > 0 then
-        if nth > groups then
-            return nil, nil, "nth out of bound"
-        end
-        local from = captures[2 * nth]
-        if from < 0 then
-            return nil, nil
-        end
-        return from + 1, captures[2 * nth + 1]
+    if not nth or nth < 0 then
+        nth = 0
+    elseif nth > groups then
+        return nil, nil, "nth out of bound"
     end
-    return captures[0] + 1, captures[1]
+    local from = captures[2 * nth]
+    if from < 0 then
+        return nil, nil
+    end
+    return from + 1, captures[2 * nth + 1]
 end
 
 local iterator = {}
-iterator.__index = iterator
 
 local function exhaust(self)
     local regex = self.regex
