@@ -12,6 +12,7 @@ mod module;
 mod nginx;
 mod phase;
 mod platform;
+mod regex;
 mod request;
 mod run;
 mod semaphore;

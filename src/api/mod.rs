@@ -12,6 +12,8 @@ pub mod headers_in;
 pub mod headers_out;
 pub mod log;
 pub mod output;
+pub mod regex;
+pub mod regex_ffi;
 pub mod request;
 pub mod request_body;
 pub mod semaphore;
@@ -97,6 +99,16 @@ pub fn error(status: c_int, message: fmt::Arguments<'_>) -> c_int {
     let text = unsafe { &mut *LAST_ERROR.get() };
     text.clear();
     let _ = text.write_fmt(message);
+    status
+}
+
+/// As [`error`], for a text that isn't all UTF-8.
+#[cold]
+pub fn error_bytes(status: c_int, message: &[u8]) -> c_int {
+    // SAFETY: one thread, and no reference is kept.
+    let text = unsafe { &mut *LAST_ERROR.get() };
+    text.clear();
+    text.extend_from_slice(message);
     status
 }
 

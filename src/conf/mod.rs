@@ -34,6 +34,9 @@ pub struct MainConf {
     /// How many timers may wait, and run, in a worker.
     pub max_pending_timers: ngx_int_t,
     pub max_running_timers: ngx_int_t,
+    /// How many patterns a VM keeps compiled, and how much may be tried for one match; 0 for PCRE2's own limit.
+    pub regex_cache_max: ngx_int_t,
+    pub regex_match_limit: ngx_int_t,
     pub rewrite_no_postpone: ngx_flag_t,
     pub access_no_postpone: ngx_flag_t,
 }
@@ -209,11 +212,13 @@ pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, String> {
 
 impl MainConf {
     /// Every number and its default.
-    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 5] {
+    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 7] {
         [
             (&mut self.thread_cache_max, 1024),
             (&mut self.max_pending_timers, 1024),
             (&mut self.max_running_timers, 256),
+            (&mut self.regex_cache_max, 1024),
+            (&mut self.regex_match_limit, 0),
             (&mut self.rewrite_no_postpone, 0),
             (&mut self.access_no_postpone, 0),
         ]
