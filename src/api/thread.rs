@@ -3,6 +3,7 @@
 
 use std::ffi::{c_int, CStr};
 use std::hint::unreachable_unchecked;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use coro::{Join, Kill, Status, TaskId};
 use mlua::ffi as lua;
@@ -14,6 +15,7 @@ use crate::conf::phase::{Phase, HANDLERS, WAITING};
 use crate::conf::{self, main_conf_of};
 use crate::lua::{string_at, traceback, CModule, Coroutine};
 use crate::nginx::cell::Worker;
+use crate::nginx::{fault, panic_message};
 use crate::phase::timer::Origin;
 use crate::request::ctx::Ctx;
 use crate::request::tasks::{move_results, scheduler, set_no_task, task_of, Requests};
@@ -65,6 +67,28 @@ unsafe fn raise(l: *mut lua_State, message: &CStr) -> ! {
     unsafe {
         lua::luaL_error(l, c"%s".as_ptr(), message.as_ptr());
         unreachable_unchecked()
+    }
+}
+
+/// Runs what may panic, but doesn't raise; a panic becomes a raised error. (One that raises may not be run in here: it would unwind
+/// through what catches panics.)
+unsafe fn guarded<T>(l: *mut lua_State, f: impl FnOnce() -> T) -> T {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        fault::point("c_function");
+        f()
+    }));
+    match caught {
+        Ok(value) => value,
+        Err(panic) => {
+            super::error(super::RAISE, format_args!("internal error: {}", panic_message(&*panic)));
+            drop(panic);
+            // SAFETY: nothing with a destructor is left; the message is copied before it is raised.
+            unsafe {
+                let text = super::last_error();
+                lua::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+                lua::lua_error(l)
+            }
+        }
     }
 }
 
@@ -195,7 +219,7 @@ unsafe extern "C-unwind" fn spawn(l: *mut lua_State) -> c_int {
             child.keep_spawner(l);
             spawner = Coroutine::kept_elsewhere(l);
         }
-        scheduler().spawn(&mut Requests, task, spawner, child, arguments);
+        guarded(l, || scheduler().spawn(&mut Requests, task, spawner, child, arguments));
         yield_and_wait(l)
     }
 }
@@ -213,15 +237,19 @@ unsafe fn yield_and_wait(l: *mut lua_State) -> c_int {
 /// The ids of the light threads that are waited for, until the scheduler has them.
 static JOINED: Worker<Vec<TaskId>> = Worker::new(Vec::new());
 
-/// The id of the light thread at `index`, which may be gone; raises when it is none.
-unsafe fn light_thread(l: *mut lua_State, index: c_int) -> Option<TaskId> {
+/// The id of the light thread at `index`, which may be gone; raises when it is no coroutine, or a task of another request's.
+unsafe fn light_thread(l: *mut lua_State, ctx: &Ctx, index: c_int) -> Option<TaskId> {
     // SAFETY: Lua calls the caller with its arguments on the stack.
     unsafe {
         let coroutine = lua::lua_tothread(l, index);
         if coroutine.is_null() {
             lua::luaL_argerror(l, index, c"lua thread expected".as_ptr());
         }
-        task_of(coroutine).filter(|&task| !scheduler().is_entry(task))
+        let task = task_of(coroutine)?;
+        if scheduler().owner(task).is_some_and(|owner| !std::ptr::eq(owner, ctx)) {
+            raise(l, c"no co ctx found");
+        }
+        Some(task).filter(|&task| !scheduler().is_entry(task))
     }
 }
 
@@ -237,14 +265,18 @@ unsafe extern "C-unwind" fn wait(l: *mut lua_State) -> c_int {
         }
         (*JOINED.get()).clear();
         for index in 1..=n {
-            let Some(child) = light_thread(l, index) else {
+            let Some(child) = light_thread(l, ctx, index) else {
                 raise(l, c"attempt to wait on a coroutine that is not a user thread");
             };
             (*JOINED.get()).push(child);
         }
         let children = std::mem::take(&mut *JOINED.get());
-        let joined = scheduler().join(&mut Requests, task, Coroutine::kept_elsewhere(l), &children);
-        *JOINED.get() = children;
+        let caller = Coroutine::kept_elsewhere(l);
+        let joined = guarded(l, move || {
+            let joined = scheduler().join(&mut Requests, task, caller, &children);
+            *JOINED.get() = children;
+            joined
+        });
         match joined {
             Join::Wait => yield_and_wait(l),
             Join::Ended(child, well) => {
@@ -263,11 +295,12 @@ unsafe extern "C-unwind" fn kill(l: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this with its arguments on the stack.
     unsafe {
         let ctx = context(l, WAITING);
-        let Some(child) = light_thread(l, 1) else { return nil_and(l, c"not user thread") };
+        let Some(child) = light_thread(l, ctx, 1) else { return nil_and(l, c"not user thread") };
         if ctx.batches.has_task(child) {
             return nil_and(l, c"pending subrequests");
         }
-        match scheduler().kill(&mut Requests, Coroutine::kept_elsewhere(l), child) {
+        let caller = Coroutine::kept_elsewhere(l);
+        match guarded(l, || scheduler().kill(&mut Requests, caller, child)) {
             Kill::Killed => {
                 lua::lua_pushinteger(l, 1);
                 1
@@ -351,7 +384,7 @@ unsafe fn add_timer(l: *mut lua_State, every: bool) -> c_int {
         let Some(coroutine) = timer_coroutine(l) else {
             raise(l, c"no memory");
         };
-        match register(coroutine, delay, every, limits) {
+        match guarded(l, || register(coroutine, delay, every, limits)) {
             Ok(()) => {
                 lua::lua_pushinteger(l, 1);
                 1

@@ -60,7 +60,7 @@ pub const COMMANDS: [ngx_command_t; 30] = [
     code(c"log_by_lua_file", Phase::Log, Form::File, ANYWHERE),
 ];
 
-unsafe extern "C" fn set_code(
+unsafe fn set_code(
     cf: *mut ngx_conf_t,
     cmd: *mut ngx_command_t,
     conf: *mut c_void,
@@ -108,14 +108,17 @@ pub unsafe fn set_content_handler(
 }
 
 /// `lua_code_cache on|off;`
-pub unsafe extern "C" fn set_code_cache(
+pub unsafe fn set_code_cache(
     cf: *mut ngx_conf_t,
     cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes the configuration that the offset is for.
     unsafe {
-        let returned = ngx_conf_set_flag_slot(cf, cmd, conf);
+        // nginx would take what is ours in `post` for its own.
+        let mut plain = *cmd;
+        plain.post = std::ptr::null_mut();
+        let returned = ngx_conf_set_flag_slot(cf, &mut plain, conf);
         if returned.is_null() && (*conf.cast::<LocConf>()).code_cache == 0 {
             conf_log(cf, NGX_LOG_ALERT, "lua_code_cache is off; this will hurt performance");
         }

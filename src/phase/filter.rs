@@ -9,7 +9,7 @@ use nginx_sys::*;
 use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::code::Code;
-use crate::nginx::cell::Worker;
+use crate::nginx::cell::{Held, Worker};
 use crate::nginx::{self, guard, own, Request};
 use crate::request::body_filter::consume;
 use crate::request::ctx::{self, Ctx};
@@ -71,10 +71,11 @@ unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
-        let before = ctx.exit_status.take();
-        let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
-        let status = ctx.exit_status.take();
-        ctx.exit_status.set(before);
+        let (ran, status) = {
+            let _before = Held::new(&ctx.exit_status, None);
+            let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
+            (ran, ctx.exit_status.get())
+        };
         match (ran, status) {
             (Err(rc), _) => rc,
             (Ok(()), Some(status)) => finalize(r, status),
@@ -124,9 +125,10 @@ unsafe fn filter_body(
             consume(chain);
             return Ok(ptr::null_mut());
         }
-        let outer = ctx.body_filter.chain.replace(chain);
-        let rc = run_body_filter(ctx, code);
-        let out = ctx.body_filter.chain.replace(outer);
+        let (rc, out) = {
+            let _outer = Held::new(&ctx.body_filter.chain, chain);
+            (run_body_filter(ctx, code), ctx.body_filter.chain.get())
+        };
         if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return Err(nginx::ERROR);
         }
