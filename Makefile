@@ -19,7 +19,7 @@ nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
 export NGINX_SOURCE_DIR = $(nginx_tree)
 export NGINX_BUILD_DIR = $(nginx_tree)/objs
 
-.PHONY: help setup dev test test-crash bench bench-topics fuzz lint build install clean
+.PHONY: help setup dev test test-crash test-panics bench bench-topics fuzz lint build install clean
 
 help: ## Show this list
 	@echo 'usage: make VERB'
@@ -39,6 +39,9 @@ test: setup ## Run everything that proves it works
 
 test-crash: build ## Kill nginx and the stores under load, and check that topics lose nothing (ARGS='--rounds N ...')
 	@scripts/test-crash $(ARGS)
+
+test-panics: setup ## Provoke a panic at each kind of entry, in a build of its own
+	@scripts/test-panics
 
 bench: build ## Measure against the peer
 	@scripts/setup bench

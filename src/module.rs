@@ -161,10 +161,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls this with the worker's cycle.
     unsafe {
-        guard((*cycle).log, nginx::ERROR, || {
-            run_in_worker(cycle, Phase::InitWorker);
-            nginx::OK
-        })
+        // As with an error of Lua's, the worker serves: without it the master would start the next one, again and again.
+        guard((*cycle).log, (), || run_in_worker(cycle, Phase::InitWorker));
+        nginx::OK
     }
 }
 

@@ -10,7 +10,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::code::Code;
 use crate::nginx::cell::{Held, Worker};
-use crate::nginx::{self, guard, own, Request};
+use crate::nginx::{self, guard, guard_or, own, Request};
 use crate::request::body_filter::consume;
 use crate::request::ctx::{self, Ctx};
 use crate::request::{capture, main_state};
@@ -154,7 +154,11 @@ unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     unsafe {
         if (*r).main != r {
             let log = (*(*r).connection).log;
-            let captured = guard(log, Some(nginx::ERROR), || capture::capture_body(r, chain));
+            // What is lost of it shows as a body that was cut.
+            let captured = guard_or(log, || capture::capture_body(r, chain), || {
+                consume(chain);
+                Some(nginx::OK)
+            });
             if let Some(rc) = captured {
                 return rc;
             }
