@@ -10,6 +10,7 @@ pub mod encoding;
 pub mod headers_in;
 pub mod headers_out;
 pub mod log;
+pub mod ndk;
 pub mod output;
 pub mod request;
 pub mod request_body;
