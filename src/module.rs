@@ -28,7 +28,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-const SETTINGS: [ngx_command_t; 13] = [
+const SETTINGS: [ngx_command_t; 14] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -43,6 +43,7 @@ const SETTINGS: [ngx_command_t; 13] = [
     main_num(c"lua_max_running_timers", offset_of!(MainConf, max_running_timers)),
     main_flag(c"rewrite_by_lua_no_postpone", offset_of!(MainConf, rewrite_no_postpone)),
     main_flag(c"access_by_lua_no_postpone", offset_of!(MainConf, access_no_postpone)),
+    main_flag(c"precontent_by_lua_no_postpone", offset_of!(MainConf, precontent_no_postpone)),
     flag(c"lua_check_client_abort", offset_of!(LocConf, check_client_abort)),
     flag(c"lua_need_request_body", offset_of!(LocConf, need_request_body)),
     flag(c"lua_http10_buffering", offset_of!(LocConf, http10_buffering)),

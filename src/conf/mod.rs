@@ -32,6 +32,7 @@ pub struct MainConf {
     pub max_running_timers: ngx_int_t,
     pub rewrite_no_postpone: ngx_flag_t,
     pub access_no_postpone: ngx_flag_t,
+    pub precontent_no_postpone: ngx_flag_t,
 }
 
 /// `http`, `server` and `location` level. What each request looks at comes first, so that it is together in the caches.
@@ -193,13 +194,14 @@ pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, String> {
 
 impl MainConf {
     /// Every number and its default.
-    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 5] {
+    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 6] {
         [
             (&mut self.thread_cache_max, 1024),
             (&mut self.max_pending_timers, 1024),
             (&mut self.max_running_timers, 256),
             (&mut self.rewrite_no_postpone, 0),
             (&mut self.access_no_postpone, 0),
+            (&mut self.precontent_no_postpone, 0),
         ]
     }
 
@@ -208,6 +210,7 @@ impl MainConf {
         match phase {
             Phase::Rewrite => self.rewrite_no_postpone != 1,
             Phase::Access => self.access_no_postpone != 1,
+            Phase::Precontent => self.precontent_no_postpone != 1,
             phase => phase == Phase::Log,
         }
     }

@@ -10,7 +10,7 @@ use crate::conf::phase::{Level, Phase};
 use crate::conf::{main_conf, LocConf, MainConf};
 use crate::lua::code::{self, Form};
 use crate::nginx::command::*;
-use crate::nginx::{conf_ctx, conf_log, module_conf, CONF_OK};
+use crate::nginx::{self, conf_ctx, conf_error, conf_log, module_conf, CONF_OK};
 
 /// What nginx keeps of a directive beside its name: its phase and form, packed into the row's offset.
 const fn packed(phase: Phase, form: Form) -> usize {
@@ -27,7 +27,12 @@ const fn code(name: &'static CStr, phase: Phase, form: Form, contexts: usize) ->
     command(name, contexts | arguments, set_code, at, packed(phase, form))
 }
 
-pub const COMMANDS: [ngx_command_t; 30] = [
+/// A phase that nginx has with OpenResty's patches only.
+const fn patched(name: &'static CStr, arguments: usize) -> ngx_command_t {
+    command(name, LOC | arguments, refuse_phase, AT_LOC, 0)
+}
+
+pub const COMMANDS: [ngx_command_t; 34] = [
     code(c"init_by_lua", Phase::Init, Form::Text, MAIN),
     code(c"init_by_lua_block", Phase::Init, Form::Block, MAIN),
     code(c"init_by_lua_file", Phase::Init, Form::File, MAIN),
@@ -58,7 +63,27 @@ pub const COMMANDS: [ngx_command_t; 30] = [
     code(c"log_by_lua", Phase::Log, Form::Text, ANYWHERE),
     code(c"log_by_lua_block", Phase::Log, Form::Block, ANYWHERE),
     code(c"log_by_lua_file", Phase::Log, Form::File, ANYWHERE),
+    patched(c"proxy_ssl_certificate_by_lua_block", BLOCK),
+    patched(c"proxy_ssl_certificate_by_lua_file", TAKE1),
+    patched(c"proxy_ssl_verify_by_lua_block", BLOCK),
+    patched(c"proxy_ssl_verify_by_lua_file", TAKE1),
 ];
+
+unsafe fn refuse_phase(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    _conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes the configuration and the row that is being read.
+    unsafe {
+        let name = nginx::text((*cmd).name);
+        let version = nginx::Text(NGINX_VER.to_bytes());
+        conf_error(
+            cf,
+            &format!("\"{name}\" is for a phase that {version} doesn't have: it needs OpenResty's patches"),
+        )
+    }
+}
 
 unsafe fn set_code(
     cf: *mut ngx_conf_t,

@@ -71,6 +71,7 @@ unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
+        let before = ctx.exit_status.get();
         let (ran, status) = {
             let _before = Held::new(&ctx.exit_status, None);
             let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
@@ -78,8 +79,12 @@ unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
         };
         match (ran, status) {
             (Err(rc), _) => rc,
-            (Ok(()), Some(status)) => finalize(r, status),
-            (Ok(()), None) => nginx::OK,
+            // The header of the other response comes through here too, and ends up the same.
+            (Ok(()), Some(status)) if before != Some(status) => {
+                ctx.exit_status.set(Some(status));
+                finalize(r, status)
+            }
+            (Ok(()), _) => nginx::OK,
         }
     }
 }
