@@ -162,3 +162,23 @@ header already sent
 begun first-then-last
 --- no_error_log
 [alert]
+
+=== TEST 10: over HTTP/2 one is read after a flush, and taken along
+--- http2
+--- config
+    location = /t { client_body_buffer_size 1m; content_by_lua_block { ngx.print("begun ") ngx.flush(true) ngx.req.read_body() ngx.say(#ngx.req.get_body_data()) } }
+    location = /u {
+        client_body_buffer_size 1m;
+        access_by_lua_block {
+            ngx.thread.spawn(function() ngx.req.read_body() end)
+            ngx.sleep(0)
+            ngx.exec("/length")
+        }
+    }
+    location = /length { content_by_lua_block { ngx.req.read_body() ngx.say(#ngx.req.get_body_data()) } }
+--- request eval
+["POST /t\n" . "x" x 300000, "POST /u\n" . "x" x 300000]
+--- response_body eval
+["begun 300000\n", "300000\n"]
+--- no_error_log
+[error]

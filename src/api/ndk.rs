@@ -20,11 +20,8 @@ struct SetVar {
 }
 
 /// Computes a value of one argument, in the request's pool.
-type Function = unsafe extern "C" fn(
-    Request,
-    *mut ngx_str_t,
-    *mut ngx_http_variable_value_t,
-) -> ngx_int_t;
+type Function =
+    unsafe extern "C" fn(Request, *mut ngx_str_t, *mut ngx_http_variable_value_t) -> ngx_int_t;
 
 /// The handler of the directives that take one argument and set a variable; null when the kit isn't loaded.
 fn set_var_value() -> *mut c_void {

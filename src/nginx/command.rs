@@ -26,8 +26,7 @@ pub const AT_MAIN: usize = NGX_HTTP_MAIN_CONF_OFFSET;
 pub const AT_LOC: usize = NGX_HTTP_LOC_CONF_OFFSET;
 
 /// nginx's own kind of handler.
-type Setter =
-    unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
 /// One of the module's.
 pub type Handler = unsafe fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;

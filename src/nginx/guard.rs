@@ -12,11 +12,7 @@ pub fn guard<T>(log: *mut ngx_log_t, on_panic: T, f: impl FnOnce() -> T) -> T {
 }
 
 /// Runs an entry point that nginx calls: a panic is logged, and `recover` is run instead.
-pub fn guard_or<T>(
-    log: *mut ngx_log_t,
-    f: impl FnOnce() -> T,
-    recover: impl FnOnce() -> T,
-) -> T {
+pub fn guard_or<T>(log: *mut ngx_log_t, f: impl FnOnce() -> T, recover: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let message = panic_message(&*panic);
         // SAFETY: the caller's log is live.

@@ -85,11 +85,7 @@ unsafe fn refuse_phase(
     }
 }
 
-unsafe fn set_code(
-    cf: *mut ngx_conf_t,
-    cmd: *mut ngx_command_t,
-    conf: *mut c_void,
-) -> *mut c_char {
+unsafe fn set_code(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
     // SAFETY: nginx passes the configuration of the level that the table says; `offset` is what `packed` made.
     unsafe {
         let row = &crate::conf::phase::ROWS[(*cmd).offset >> 2];

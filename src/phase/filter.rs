@@ -160,10 +160,14 @@ unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
         if (*r).main != r {
             let log = (*(*r).connection).log;
             // What is lost of it shows as a body that was cut.
-            let captured = guard_or(log, || capture::capture_body(r, chain), || {
-                consume(chain);
-                Some(nginx::OK)
-            });
+            let captured = guard_or(
+                log,
+                || capture::capture_body(r, chain),
+                || {
+                    consume(chain);
+                    Some(nginx::OK)
+                },
+            );
             if let Some(rc) = captured {
                 return rc;
             }

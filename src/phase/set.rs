@@ -46,11 +46,7 @@ struct Instruction {
 /// Where a program that failed goes on: it ends.
 static PROGRAM_END: usize = 0;
 
-unsafe fn set(
-    cf: *mut ngx_conf_t,
-    cmd: *mut ngx_command_t,
-    _conf: *mut c_void,
-) -> *mut c_char {
+unsafe fn set(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, _conf: *mut c_void) -> *mut c_char {
     // SAFETY: nginx has checked the number of arguments; the program is the rewrite module's, which isn't read before the configuration is.
     unsafe {
         let form = Form::from_number((*cmd).offset);

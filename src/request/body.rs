@@ -218,10 +218,10 @@ unsafe extern "C" fn on_event(r: Request) {
             fault::point("body_event");
             let error = std::mem::replace(&mut (*r).err_status, 0);
             let (write, changes) = ((*r).write_event_handler, (*r).uri_changes());
-            // nginx would answer a bad body with a second header: on a broken connection it sends nothing.
+            // nginx would answer a bad body with a second header: on a broken connection it sends nothing. (A stream that is broken isn't read.)
             let connection = (*r).connection;
             let broken = (*connection).error();
-            if ctx.header_sent() {
+            if ctx.header_sent() && (*r).http_version < NGX_HTTP_VERSION_20 as ngx_uint_t {
                 (*connection).set_error(1);
             }
             ctx.body.attended.set(true);
