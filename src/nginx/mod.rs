@@ -15,6 +15,7 @@ mod string;
 use std::ptr;
 
 use nginx_sys::*;
+use ngx::core::Status;
 
 pub use conf::*;
 pub use guard::*;
@@ -24,11 +25,11 @@ pub use pool::*;
 pub use request::*;
 pub use string::*;
 
-pub const OK: ngx_int_t = NGX_OK as ngx_int_t;
-pub const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
-pub const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
-pub const DONE: ngx_int_t = NGX_DONE as ngx_int_t;
-pub const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+pub const OK: ngx_int_t = Status::NGX_OK.0;
+pub const ERROR: ngx_int_t = Status::NGX_ERROR.0;
+pub const AGAIN: ngx_int_t = Status::NGX_AGAIN.0;
+pub const DONE: ngx_int_t = Status::NGX_DONE.0;
+pub const DECLINED: ngx_int_t = Status::NGX_DECLINED.0;
 
 /// nginx's cached time: seconds and milliseconds.
 pub fn cached_time() -> (i64, u64) {

@@ -110,8 +110,7 @@ unsafe fn check_host(r: Request) -> Result<(), Refused> {
     // SAFETY: the caller's request is live; `names` are those of its server.
     unsafe {
         let host = nginx::bytes((*r).headers_in.server);
-        let core_module = &*std::ptr::addr_of!(ngx_http_core_module);
-        let core: &ngx_http_core_srv_conf_t = nginx::module_conf((*r).srv_conf, core_module);
+        let core = nginx::core_server_conf(&*r);
         let names = core.server_names.as_slice::<ngx_http_server_name_t>();
         let named = |name: &ngx_http_server_name_t| {
             name.regex.is_null() && origin::is_name(host, nginx::bytes(name.name))
@@ -142,7 +141,7 @@ unsafe fn said(r: Request, outcome: Result<(), Refused>) -> bool {
     if let Err(reason) = outcome {
         // SAFETY: the caller's request has a connection with a log.
         unsafe {
-            let uri = nginx::Text(nginx::bytes((*r).uri));
+            let uri = nginx::NgxStr::from_bytes(nginx::bytes((*r).uri));
             log_error!(NGX_LOG_WARN, (*(*r).connection).log, "access to {uri} refused: {reason}");
         }
     }
