@@ -26,7 +26,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, own, Request};
+use crate::nginx::{self, fault, guard, own, Request};
 
 /// How a request's Lua ended other than by returning.
 #[derive(Clone, Copy)]
@@ -286,15 +286,20 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is the box leaked in `create`, and the clean-up runs once.
     unsafe {
         let ctx = data.cast::<Ctx>();
-        (*ctx).forget_request();
-        (*ctx).recycle();
+        let log = (*ngx_cycle).log;
+        let clean = guard(log, false, || {
+            (*ctx).forget_request();
+            fault::point("cleanup");
+            (*ctx).recycle();
+            true
+        });
         let idle = &mut *IDLE.get();
-        if idle.count < IDLE_MAX {
+        if clean && idle.count < IDLE_MAX {
             (*ctx).next = idle.first;
             idle.first = ctx;
             idle.count += 1;
         } else {
-            drop(Box::from_raw(ctx));
+            guard(log, (), || drop(Box::from_raw(ctx)));
         }
     }
 }
