@@ -7,7 +7,7 @@ local C, await, check, out, out_string = base.C, base.await, base.check, base.ou
 local ffi_string, ffi_new = ffi.string, ffi.new
 local type, tostring, pairs, error, select, unpack = type, tostring, pairs, error, select, unpack
 
-local SHARE_VARS, COPY_VARS = 1, 2
+local SHARE_VARS, COPY_VARS = C.SPACER_SHARE_VARS, C.SPACER_COPY_VARS
 
 local batch_number = ffi_new("size_t[1]")
 
