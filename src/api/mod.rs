@@ -12,9 +12,12 @@ pub mod headers_in;
 pub mod headers_out;
 pub mod log;
 pub mod output;
+pub mod regex;
+pub mod regex_ffi;
 pub mod request;
 pub mod request_body;
 pub mod semaphore;
+pub mod shared;
 pub mod subrequest;
 pub mod thread;
 pub mod time;
@@ -59,6 +62,10 @@ pub struct spacer_str {
 }
 
 impl spacer_str {
+    pub fn new(bytes: &[u8]) -> spacer_str {
+        spacer_str { data: bytes.as_ptr(), len: bytes.len() }
+    }
+
     pub fn set(&mut self, bytes: &[u8]) {
         self.data = bytes.as_ptr();
         self.len = bytes.len();
@@ -95,6 +102,16 @@ pub fn error(status: c_int, message: fmt::Arguments<'_>) -> c_int {
     status
 }
 
+/// As [`error`], for a text that isn't all UTF-8.
+#[cold]
+pub fn error_bytes(status: c_int, message: &[u8]) -> c_int {
+    // SAFETY: one thread, and no reference is kept.
+    let text = unsafe { &mut *LAST_ERROR.get() };
+    text.clear();
+    text.extend_from_slice(message);
+    status
+}
+
 /// The text of the last `FAIL` or `RAISE`.
 #[no_mangle]
 pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
@@ -103,6 +120,7 @@ pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
 }
 
 /// Runs a boundary function's body; a panic in it becomes a raised error.
+#[inline]
 pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         error(RAISE, format_args!("internal error: {}", panic_message(&*panic)))

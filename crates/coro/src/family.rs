@@ -27,7 +27,7 @@ pub(crate) struct Family<H: Host> {
 pub(crate) struct ZombiesOfUsers {
     pub list: Places,
     pub count: Cell<usize>,
-    /// How many there may be until they are looked through.
+    /// How many there may be, beside one, until they are looked through.
     pub most: Cell<usize>,
 }
 
@@ -45,17 +45,21 @@ impl<H: Host> Default for Family<H> {
 }
 
 impl<H: Host> Family<H> {
-    /// Makes another of it, with its entry task.
+    /// Makes another of it, with its entry task; it was [`clear`](Self::clear)ed, or its entry task was always alone.
     #[inline]
     pub fn begin(&self, owner: H::Owner, entry: Id) {
         self.owner.set(Some(owner));
         self.entry.set(Some(entry));
-        self.lights.clear();
         self.live.set(1);
+    }
+
+    /// Forgets its tasks.
+    pub fn clear(&self) {
+        self.lights.clear();
         self.queue.clear();
         self.of_users.list.clear();
         self.of_users.count.set(0);
-        self.of_users.most.set(1);
+        self.of_users.most.set(0);
     }
 
     pub fn owner(&self) -> H::Owner {

@@ -49,6 +49,7 @@ pub(crate) struct Removed<H: Host> {
 
 impl<H: Host> Removed<H> {
     fn of(owner: H::Owner, task: &Task<H>) -> Self {
+        task.clear();
         Removed {
             owner,
             kind: task.kind.get(),
@@ -288,6 +289,7 @@ impl<H: Host> Scheduler<H> {
             removed.push(Removed::of(owner, &this));
             self.tasks.remove(this);
         }
+        family.clear();
         for task in removed {
             task.release(host, false);
         }
@@ -320,7 +322,7 @@ impl<H: Host> Scheduler<H> {
         family: Found<'_, Family<H>>,
         task: Found<'_, Task<H>>,
     ) {
-        let is_due = family.of_users.count.get() > family.of_users.most.get();
+        let is_due = family.of_users.count.get() > family.of_users.most.get() + 1;
         if task.zombies.is_empty() && !is_due {
             return;
         }
@@ -335,7 +337,7 @@ impl<H: Host> Scheduler<H> {
                 }
             }
             // Twice as many as were kept, so that looking through them costs little for each.
-            family.of_users.most.set(2 * family.of_users.count.get() + 1);
+            family.of_users.most.set(2 * family.of_users.count.get());
         }
         for task in removed {
             task.release(host, false);

@@ -180,7 +180,7 @@ impl<H: Host> Default for Task<H> {
 }
 
 impl<H: Host> Task<H> {
-    /// Makes another of it. Its future was taken out when the last one was removed.
+    /// Makes another of it; it was [`clear`](Self::clear)ed, or ended with nothing left over.
     #[inline]
     pub fn begin(
         &self,
@@ -191,11 +191,15 @@ impl<H: Host> Task<H> {
     ) {
         self.kind.set(kind);
         self.state.set(State::Running);
-        self.asked.set(Asked::Nothing);
-        self.woken.set(false);
         self.family.set(Some(family));
         self.coroutine.set(Some(coroutine));
         self.parent.set(parent);
+    }
+
+    /// Forgets what the next one in its place must not find.
+    pub fn clear(&self) {
+        self.asked.set(Asked::Nothing);
+        self.woken.set(false);
         self.joined.set(None);
         self.zombies.clear();
     }
