@@ -8,10 +8,9 @@ local ffi_gc = ffi.gc
 local band = bit.band
 local type, tostring, error = type, tostring, error
 
-local WARN = 5
+local WARN = require("spacer.constants").WARN
 
--- Bits of the flags, as the crate has them.
-local DUPLICATE_NAMES, ONCE = 0x4, 0x80
+local DUPLICATE_NAMES, ONCE = C.SPACER_REGEX_DUPLICATE_NAMES, C.SPACER_REGEX_ONCE
 
 local bits = ffi.new "uint32_t[1]"
 

@@ -13,8 +13,10 @@ local new_table = require "table.new"
 -- Lua's numbers of its types.
 local NUMBER, STRING = 3, 4
 
--- How to store: bits.
-local SET, ADD, REPLACE, SAFE, BOOLEAN_VALUE = 0, 1, 2, 4, 8
+-- How to store: bits, none of them for `set`.
+local SET = 0
+local ADD, REPLACE, SAFE = C.SPACER_STORE_ADD, C.SPACER_STORE_REPLACE, C.SPACER_STORE_SAFE
+local BOOLEAN_VALUE = C.SPACER_STORE_BOOLEAN
 
 local value = ffi.new("spacer_dict_value")
 local ends = ffi.new("const size_t *[1]")

@@ -10,6 +10,15 @@ use super::{arg, boundary, error, error_bytes, log, scratch, spacer_str, FAIL, N
 use crate::nginx;
 use crate::regex::engine;
 
+/// The bits of flags that Lua looks at.
+pub const REGEX_DUPLICATE_NAMES: c_int = 4;
+pub const REGEX_ONCE: c_int = 128;
+
+const _: () = assert!(
+    REGEX_DUPLICATE_NAMES as u32 == Flags::DUPLICATE_NAMES.bits()
+        && REGEX_ONCE as u32 == Flags::ONCE.bits()
+);
+
 /// A compiled pattern.
 #[allow(non_camel_case_types)]
 pub struct spacer_regex(());

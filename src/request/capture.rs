@@ -21,9 +21,9 @@ use super::var::{self, Refused};
 use crate::lua::Vm;
 use crate::nginx::{self, fault, guard, log_debug, log_error, Request};
 
-/// Which of the parent's variables a subrequest sees.
-const SHARE_VARS: c_int = 1;
-const COPY_VARS: c_int = 2;
+/// Which of the parent's variables a subrequest sees, other than none: Lua asks for them by these numbers.
+pub const SHARE_VARS: c_int = 1;
+pub const COPY_VARS: c_int = 2;
 
 /// The number of a table that becomes a subrequest's `ngx.ctx`; freed unless a subrequest takes it.
 pub struct SharedTable {
