@@ -1,3 +1,0 @@
---- `require "resty.core.ctx"`: everything it would bring is there already.
-
-return { version = require("resty.core").version }
