@@ -127,3 +127,13 @@ true true
 GET /t
 --- response_body
 1 true
+
+=== TEST 4: init_by_lua asks for the new configuration's processes, with no dictionary to wait for
+--- http_config
+    init_by_lua_block { asked = require("ngx.process").type() .. " " .. ngx.worker.count() }
+--- config
+    location = /t { content_by_lua_block { ngx.say(asked) } }
+--- request
+GET /t
+--- response_body
+master 2
