@@ -201,10 +201,7 @@ unsafe fn init(conf: &MainConf, cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls back on its only thread, with both cycles alive.
     unsafe {
         let Some(vm) = conf.vm() else { return nginx::ERROR };
-        let running = std::ptr::replace(&raw mut ngx_cycle, cycle);
-        let result = main_state::run_init(conf, vm);
-        ngx_cycle = running;
-        match result {
+        match nginx::with_cycle(cycle, || main_state::run_init(conf, vm)) {
             Ok(()) => nginx::OK,
             Err(message) => {
                 nginx::log_parts(NGX_LOG_ERR, (*cycle).log, &[&message]);

@@ -39,3 +39,21 @@ pub fn cached_time() -> (i64, u64) {
         (time.sec, time.msec as u64)
     }
 }
+
+/// Runs `f` as if the cycle were the current one already. While the configuration is read that is another, at the first start one without any.
+///
+/// # Safety
+/// Both cycles are alive, and have all that `f` looks at.
+pub unsafe fn with_cycle<T>(cycle: *mut ngx_cycle_t, f: impl FnOnce() -> T) -> T {
+    /// Also after a panic.
+    struct Restore(*mut ngx_cycle_t);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: nginx's only thread, and the pointer that it had.
+            unsafe { ngx_cycle = self.0 }
+        }
+    }
+    // SAFETY: nginx's only thread, and the caller's promise.
+    let _restore = Restore(unsafe { ptr::replace(&raw mut ngx_cycle, cycle) });
+    f()
+}
