@@ -15,8 +15,8 @@ local DUPLICATE_NAMES, ONCE = 0x4, 0x80
 
 local bits = ffi_new "uint32_t[1]"
 
--- A compiled pattern is in a box, which is empty once it was given back: when a VM closes, the collector gives back what
--- finalizers that run after it may still use.
+-- A compiled pattern is in a box, which is empty once it was given back: when a VM closes, the collector gives back
+-- what finalizers that run after it may still use.
 local box = ffi.typeof "spacer_regex *[1]"
 
 local function empty(code)
