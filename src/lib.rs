@@ -16,4 +16,5 @@ mod regex;
 mod request;
 mod run;
 mod semaphore;
+mod shared;
 mod timer;

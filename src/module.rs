@@ -17,6 +17,7 @@ use crate::platform::module::ngx_http_spacer_platform_module;
 use crate::regex;
 use crate::request::chunked::ngx_http_spacer_chunked_filter_module;
 use crate::request::main_state;
+use crate::shared;
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
@@ -29,7 +30,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-const SETTINGS: [ngx_command_t; 15] = [
+const SETTINGS: [ngx_command_t; 16] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -46,6 +47,7 @@ const SETTINGS: [ngx_command_t; 15] = [
     main_num(c"lua_regex_match_limit", offset_of!(MainConf, regex_match_limit)),
     main_flag(c"rewrite_by_lua_no_postpone", offset_of!(MainConf, rewrite_no_postpone)),
     main_flag(c"access_by_lua_no_postpone", offset_of!(MainConf, access_no_postpone)),
+    main_flag(c"precontent_by_lua_no_postpone", offset_of!(MainConf, precontent_no_postpone)),
     flag(c"lua_check_client_abort", offset_of!(LocConf, check_client_abort)),
     flag(c"lua_need_request_body", offset_of!(LocConf, need_request_body)),
     flag(c"lua_http10_buffering", offset_of!(LocConf, http10_buffering)),
@@ -56,10 +58,11 @@ const SETTINGS: [ngx_command_t; 15] = [
     ),
 ];
 
-const COUNT: usize = SETTINGS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
+const COUNT: usize =
+    SETTINGS.len() + shared::COMMANDS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
 
 static mut COMMANDS: [ngx_command_t; COUNT + 1] =
-    join(&[&SETTINGS, &directives::COMMANDS, &set::COMMANDS]);
+    join(&[&SETTINGS, &shared::COMMANDS, &directives::COMMANDS, &set::COMMANDS]);
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
@@ -135,7 +138,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     nginx::OK
 }
 
-/// Puts handlers and filters in place, makes the VM and runs `init_by_lua*`.
+/// Puts handlers and filters in place, makes the VM and, unless that has to wait for shared dictionaries, runs `init_by_lua*`.
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live configuration.
     unsafe {
@@ -143,10 +146,14 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             if !phase::install(cf) {
                 return nginx::ERROR;
             }
-            lua::provide(&api::thread::MODULES);
+            lua::provide(&api::MODULES);
             let conf = conf::main_conf(cf);
             regex::configure(conf);
-            match main_state::new_vm(conf, true) {
+            let vm = match conf.zones() {
+                [] => main_state::new_vm(conf, true),
+                _ => conf::new_vm(conf, true).map_err(String::into_bytes),
+            };
+            match vm {
                 Ok(vm) => conf.vm = nginx::pool_box((*cf).pool, vm),
                 Err(message) => {
                     nginx::log_parts(NGX_LOG_ERR, (*cf).log, &[&message]);
@@ -165,13 +172,14 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls this with the worker's cycle.
     unsafe {
-        guard((*cycle).log, nginx::ERROR, || {
+        guard((*cycle).log, (), || {
             if let Some(conf) = conf::conf_of(cycle) {
                 regex::adopt(conf);
             }
-            run_in_worker(cycle, Phase::InitWorker);
-            nginx::OK
-        })
+        });
+        // As with an error of Lua's, the worker serves: without it the master would start the next one, again and again.
+        guard((*cycle).log, (), || run_in_worker(cycle, Phase::InitWorker));
+        nginx::OK
     }
 }
 

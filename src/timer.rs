@@ -5,6 +5,7 @@
 //! premature.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 
@@ -13,8 +14,9 @@ use nginx_sys::*;
 
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, guard, log_debug_at, log_error, Request};
-use crate::phase::timer::{self, Origin};
+use crate::nginx::{self, fault, guard, guard_or, log_debug_at, log_error, Request};
+use crate::phase::timer as requests;
+use crate::phase::timer::Origin;
 use crate::run::shutdown;
 
 struct Timer {
@@ -45,9 +47,15 @@ pub type Refusal = &'static str;
 struct Pending {
     timers: Vec<*mut Timer>,
     free: Vec<usize>,
+    /// Memory for the next timers.
+    idle: Vec<Box<MaybeUninit<Timer>>>,
 }
 
-static PENDING: Worker<Pending> = Worker::new(Pending { timers: Vec::new(), free: Vec::new() });
+/// As many as may wait by default.
+const IDLE_MAX: usize = 1024;
+
+static PENDING: Worker<Pending> =
+    Worker::new(Pending { timers: Vec::new(), free: Vec::new(), idle: Vec::new() });
 static RUNNING: Worker<Cell<usize>> = Worker::new(Cell::new(0));
 
 fn pending<'a>() -> &'a mut Pending {
@@ -108,8 +116,9 @@ pub unsafe fn add(
         });
         let every = every.then_some(delay);
         let event = std::mem::zeroed();
-        let timer = Timer { event, vm, coroutine, origin, every, place, limits };
-        let timer = Box::into_raw(Box::new(timer));
+        let mut memory = pending.idle.pop().unwrap_or_else(Box::new_uninit);
+        memory.write(Timer { event, vm, coroutine, origin, every, place, limits });
+        let timer: *mut Timer = Box::into_raw(memory).cast();
         pending.timers[place] = timer;
         let event = &mut (*timer).event;
         event.handler = Some(expired);
@@ -156,12 +165,32 @@ unsafe fn abort_all() {
 unsafe fn run(timer: *mut Timer, premature: bool) {
     // SAFETY: the timer was leaked by `add`, and is nobody's but ours.
     unsafe {
-        let timer = Box::from_raw(timer);
-        pending().timers[timer.place] = ptr::null_mut();
-        pending().free.push(timer.place);
-        let Timer { vm, coroutine, origin, every, limits, .. } = *timer;
+        let taken = ptr::read(timer);
+        let memory = Box::from_raw(timer.cast::<MaybeUninit<Timer>>());
+        let pending = pending();
+        pending.timers[taken.place] = ptr::null_mut();
+        pending.free.push(taken.place);
+        if pending.idle.len() < IDLE_MAX {
+            pending.idle.push(memory);
+        }
+        let is_ours = Cell::new(true);
+        let begin = || begin(&taken, premature, &is_ours);
+        guard_or((*ngx_cycle).log, begin, || {
+            if is_ours.get() {
+                failed(&taken.vm, taken.coroutine, "internal error");
+            }
+        });
+    }
+}
+
+/// Runs the timer's function, whose coroutine is the timer's until `is_ours` says otherwise.
+unsafe fn begin(timer: &Timer, premature: bool, is_ours: &Cell<bool>) {
+    // SAFETY: the coroutine has the function and its arguments on its stack.
+    unsafe {
+        let &Timer { ref vm, coroutine, ref origin, every, limits, .. } = timer;
+        fault::point("timer_expired");
         if let Some(delay) = every.filter(|_| ngx_exiting == 0) {
-            if again(&vm, coroutine, &origin, delay, limits).is_none() {
+            if again(vm, coroutine, origin, delay, limits).is_none() {
                 log_error!(
                     NGX_LOG_ALERT,
                     (*ngx_cycle).log,
@@ -171,17 +200,19 @@ unsafe fn run(timer: *mut Timer, premature: bool) {
         }
         if running().get() >= limits.running {
             let message = format!("{} lua_max_running_timers are not enough", limits.running);
-            return failed(&vm, coroutine, &message);
+            is_ours.set(false);
+            return failed(vm, coroutine, &message);
         }
-        let r = timer::create(&origin, ended);
+        let r = requests::create(origin, ended);
+        is_ours.set(false);
         if r.is_null() {
-            return failed(&vm, coroutine, "could not create fake request");
+            return failed(vm, coroutine, "could not create fake request");
         }
         running().set(running().get() + 1);
         let l = coroutine.l;
         lua::lua_pushboolean(l, premature as i32);
         lua::lua_insert(l, 2);
-        timer::run_coroutine(r, &vm, coroutine, lua::lua_gettop(l) - 1);
+        requests::run_coroutine(r, vm, coroutine, lua::lua_gettop(l) - 1);
     }
 }
 

@@ -21,6 +21,7 @@ require "spacer.capture"(ngx)
 require("spacer.arg")(ngx)
 require "spacer.coroutines"
 require "spacer.threads"(ngx)
+require "spacer.shared"(ngx)
 
 -- ngx.ctx tables, by the number that each request holds.
 local ctx_tables = {}
@@ -118,10 +119,10 @@ require "spacer.log"(ngx)
 
 require "spacer.globals"
 require "spacer.endpoints"
+require "spacer.ndk"
 
 return {
     ctx_tables = ctx_tables,
-    wait = base.WAIT,
     -- What runs without a directive, in the order in which the module asks for it.
     entries = { require("spacer.function").dispatch, require "spacer.trigger" },
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use coro::{FamilyId, TaskId};
 use nginx_sys::*;
 
-use super::body::BodyRead;
+use super::body::{self, BodyRead};
 use super::body_build::BodyBuilder;
 use super::body_filter::BodyFilter;
 use super::capture::Batches;
@@ -26,7 +26,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, own, Request};
+use crate::nginx::{self, fault, guard, own, Request};
 
 /// How a request's Lua ended other than by returning.
 #[derive(Clone, Copy)]
@@ -129,6 +129,7 @@ pub unsafe fn get_or_create_unkept<'a>(r: Request) -> Option<&'a Ctx> {
         if let Some(ctx) = get(r) {
             return Some(ctx);
         }
+        body::end_refused(r);
         let vm = vm_for(r)?;
         Some(create(r, vm))
     }
@@ -238,19 +239,31 @@ unsafe fn vm_before(r: Request) -> Option<Rc<Vm>> {
                 .and_then(|ctx| ctx.vm.clone())
                 .or_else(|| vm_before(ptr::from_ref(parent).cast_mut()));
         }
-        let handler: ngx_pool_cleanup_pt = Some(release);
-        let mut cleanup = (*(*r).pool).cleanup;
+        every(r).next().and_then(|ctx| ctx.vm.clone())
+    }
+}
+
+/// The contexts that a request has had, the latest first: an internal redirect takes one from it, but not from its pool.
+///
+/// # Safety
+/// `r` is live while the iterator is used.
+pub unsafe fn every<'a>(r: Request) -> impl Iterator<Item = &'a Ctx> {
+    let handler: ngx_pool_cleanup_pt = Some(release);
+    // SAFETY: the caller's promise.
+    let mut cleanup = unsafe { (*(*r).pool).cleanup };
+    // SAFETY: a clean-up with our handler has a `Ctx` that isn't released.
+    std::iter::from_fn(move || unsafe {
         while let Some(entry) = cleanup.as_ref() {
+            cleanup = entry.next;
             if entry.handler.map(|f| f as usize) == handler.map(|f| f as usize) {
                 let ctx = &*entry.data.cast::<Ctx>();
                 if ctx.r == r {
-                    return ctx.vm.clone();
+                    return Some(ctx);
                 }
             }
-            cleanup = entry.next;
         }
         None
-    }
+    })
 }
 
 /// `lua_code_cache off`: a VM for the request, and for those that it leads to.
@@ -273,15 +286,20 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is the box leaked in `create`, and the clean-up runs once.
     unsafe {
         let ctx = data.cast::<Ctx>();
-        (*ctx).forget_request();
-        (*ctx).recycle();
+        let log = (*ngx_cycle).log;
+        let clean = guard(log, false, || {
+            (*ctx).forget_request();
+            fault::point("cleanup");
+            (*ctx).recycle();
+            true
+        });
         let idle = &mut *IDLE.get();
-        if idle.count < IDLE_MAX {
+        if clean && idle.count < IDLE_MAX {
             (*ctx).next = idle.first;
             idle.first = ctx;
             idle.count += 1;
         } else {
-            drop(Box::from_raw(ctx));
+            guard(log, (), || drop(Box::from_raw(ctx)));
         }
     }
 }
