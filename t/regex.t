@@ -761,3 +761,22 @@ iterator nilthe Lua VM is closing
 fresh c
 --- no_error_log
 signal
+
+=== TEST 30: a pattern whose matches begin before where the last one ended comes to an end
+--- config
+    location = /t {
+        content_by_lua_block {
+            local pattern, n = [[(?(DEFINE)(\Kb))(?<=(?1))]], 0
+            for m in ngx.re.gmatch("bab", pattern, "jo") do
+                n = n + 1
+                if n > 9 then break end
+            end
+            ngx.say(n, " ", #require("ngx.re").split("bab", pattern, "jo"))
+            ngx.say(ngx.re.gsub("bab", pattern, "-", "jo"), " ", ngx.re.gsub("bab", pattern, function() return "+" end, "jo"))
+        }
+    }
+--- request
+GET /t
+--- response_body
+4 3
+--a-- ++a++4

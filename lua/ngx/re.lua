@@ -31,8 +31,10 @@ local function cut(regex, text, ctx, max, res)
         if found > 1 then
             group, group_end = captures[2], captures[3]
         end
-        at = to
-        if from == to then
+        -- By `\K` in a group that is called from a look-behind, a match of nothing can begin further back.
+        if from ~= to and to ~= at then
+            at = to
+        else
             at = tonumber(C.spacer_regex_after_empty(code[0], text, len, to))
         end
         ctx.pos = at

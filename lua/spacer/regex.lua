@@ -114,7 +114,8 @@ function iterator.__call(self)
     end
     local from, to = captures[0], captures[1]
     local res = regex.collect(text)
-    if from == to then
+    -- By `\K` in a group that is called from a look-behind, a match of nothing can begin further back.
+    if from == to or to == at then
         to = tonumber(C.spacer_regex_after_empty(regex.code[0], text, #text, to))
         if to > #text then
             exhaust(self)
