@@ -19,10 +19,14 @@ sub ask {
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => server_port(), Timeout => 3) or return "no connection";
     local $SIG{PIPE} = 'IGNORE';
     for my $packet (@packets) {
-        return "left" if !defined $packet;
-        select undef, undef, undef, 0.002 if $packet ne $packets[0];
+        if (!defined $packet) {
+            select undef, undef, undef, 0.005;
+            return "left";
+        }
         print $socket $packet;
         $socket->flush;
+        # The body is asked for when nginx begins to read it.
+        sysread $socket, my $continue, 25 if $packet =~ /100-continue/;
     }
     my ($answer, $piece) = ("", "");
     local $SIG{ALRM} = sub { die "timeout\n" };
@@ -42,7 +46,7 @@ sub ask {
 
 sub get { return "GET $_[0] HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" }
 
-our @POST = ("POST /t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nConnection: close\r\n\r\nabc", "def");
+our @POST = ("POST /t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n", "abcdef");
 
 # Descriptors of the process.
 sub descriptors {
