@@ -19,7 +19,7 @@ nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
 export NGINX_SOURCE_DIR = $(nginx_tree)
 export NGINX_BUILD_DIR = $(nginx_tree)/objs
 
-.PHONY: help setup dev test test-crash test-panics test-asan test-valgrind bench bench-topics fuzz lint build install clean
+.PHONY: help setup dev test test-crash test-reload test-panics test-asan test-valgrind bench bench-topics fuzz lint build install clean
 
 help: ## Show this list
 	@echo 'usage: make VERB'
@@ -40,6 +40,9 @@ test: setup ## Run everything that proves it works
 test-crash: build ## Kill nginx and the stores under load, and check that topics lose nothing (ARGS='--rounds N ...')
 	@scripts/test-crash $(ARGS)
 
+test-reload: build ## Reload, upgrade, stop and crash nginx under load, and check that nothing fails or grows (ARGS='--reloads N ...')
+	@scripts/test-reload $(ARGS)
+
 test-panics: setup ## Provoke a panic at each kind of entry, in a build of its own
 	@scripts/test-panics
 
@@ -49,9 +52,9 @@ test-asan: setup ## Run suites against a module built for the address sanitizer 
 test-valgrind: setup ## Run suites under valgrind (ARGS='FILE.t...')
 	@scripts/test-valgrind $(ARGS)
 
-bench: build ## Measure against the peer
+bench: build ## Measure against the peer (ARGS='--only NAME,...', ARGS=--sleepers)
 	@scripts/setup bench
-	@scripts/bench
+	@scripts/bench $(ARGS)
 
 bench-topics: build ## Measure topics on each store: throughput, latency, outage (ARGS='--driver sqlite ...')
 	@scripts/setup bench

@@ -14,8 +14,10 @@ use crate::nginx::command::*;
 use crate::nginx::{self, guard, log_error};
 use crate::phase::{self, directives, set};
 use crate::platform::module::ngx_http_spacer_platform_module;
+use crate::regex;
 use crate::request::chunked::ngx_http_spacer_chunked_filter_module;
 use crate::request::main_state;
+use crate::shared;
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     preconfiguration: Some(preconfiguration),
@@ -28,7 +30,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-const SETTINGS: [ngx_command_t; 14] = [
+const SETTINGS: [ngx_command_t; 16] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -41,6 +43,8 @@ const SETTINGS: [ngx_command_t; 14] = [
     main_num(c"lua_thread_cache_max_entries", offset_of!(MainConf, thread_cache_max)),
     main_num(c"lua_max_pending_timers", offset_of!(MainConf, max_pending_timers)),
     main_num(c"lua_max_running_timers", offset_of!(MainConf, max_running_timers)),
+    main_num(c"lua_regex_cache_max_entries", offset_of!(MainConf, regex_cache_max)),
+    main_num(c"lua_regex_match_limit", offset_of!(MainConf, regex_match_limit)),
     main_flag(c"rewrite_by_lua_no_postpone", offset_of!(MainConf, rewrite_no_postpone)),
     main_flag(c"access_by_lua_no_postpone", offset_of!(MainConf, access_no_postpone)),
     main_flag(c"precontent_by_lua_no_postpone", offset_of!(MainConf, precontent_no_postpone)),
@@ -54,10 +58,11 @@ const SETTINGS: [ngx_command_t; 14] = [
     ),
 ];
 
-const COUNT: usize = SETTINGS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
+const COUNT: usize =
+    SETTINGS.len() + shared::COMMANDS.len() + directives::COMMANDS.len() + set::COMMANDS.len();
 
 static mut COMMANDS: [ngx_command_t; COUNT + 1] =
-    join(&[&SETTINGS, &directives::COMMANDS, &set::COMMANDS]);
+    join(&[&SETTINGS, &shared::COMMANDS, &directives::COMMANDS, &set::COMMANDS]);
 
 #[no_mangle]
 #[allow(non_upper_case_globals)]
@@ -133,7 +138,7 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     nginx::OK
 }
 
-/// Puts handlers and filters in place, makes the VM and runs `init_by_lua*`.
+/// Puts handlers and filters in place, makes the VM and, unless that has to wait for shared dictionaries, runs `init_by_lua*`.
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls this with a live configuration.
     unsafe {
@@ -141,9 +146,14 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             if !phase::install(cf) {
                 return nginx::ERROR;
             }
-            lua::provide(&api::thread::MODULES);
+            lua::provide(&api::MODULES);
             let conf = conf::main_conf(cf);
-            match main_state::new_vm(conf, true) {
+            regex::configure(conf);
+            let vm = match conf.zones() {
+                [] => main_state::new_vm(conf, true),
+                _ => conf::new_vm(conf, true).map_err(String::into_bytes),
+            };
+            match vm {
                 Ok(vm) => conf.vm = nginx::pool_box((*cf).pool, vm),
                 Err(message) => {
                     nginx::log_parts(NGX_LOG_ERR, (*cf).log, &[&message]);
@@ -162,6 +172,11 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls this with the worker's cycle.
     unsafe {
+        guard((*cycle).log, (), || {
+            if let Some(conf) = conf::conf_of(cycle) {
+                regex::adopt(conf);
+            }
+        });
         // As with an error of Lua's, the worker serves: without it the master would start the next one, again and again.
         guard((*cycle).log, (), || run_in_worker(cycle, Phase::InitWorker));
         nginx::OK

@@ -5,6 +5,7 @@
 //! premature.
 
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::rc::Rc;
 
@@ -46,9 +47,15 @@ pub type Refusal = &'static str;
 struct Pending {
     timers: Vec<*mut Timer>,
     free: Vec<usize>,
+    /// Memory for the next timers.
+    idle: Vec<Box<MaybeUninit<Timer>>>,
 }
 
-static PENDING: Worker<Pending> = Worker::new(Pending { timers: Vec::new(), free: Vec::new() });
+/// As many as may wait by default.
+const IDLE_MAX: usize = 1024;
+
+static PENDING: Worker<Pending> =
+    Worker::new(Pending { timers: Vec::new(), free: Vec::new(), idle: Vec::new() });
 static RUNNING: Worker<Cell<usize>> = Worker::new(Cell::new(0));
 
 fn pending<'a>() -> &'a mut Pending {
@@ -109,8 +116,9 @@ pub unsafe fn add(
         });
         let every = every.then_some(delay);
         let event = std::mem::zeroed();
-        let timer = Timer { event, vm, coroutine, origin, every, place, limits };
-        let timer = Box::into_raw(Box::new(timer));
+        let mut memory = pending.idle.pop().unwrap_or_else(Box::new_uninit);
+        memory.write(Timer { event, vm, coroutine, origin, every, place, limits });
+        let timer: *mut Timer = Box::into_raw(memory).cast();
         pending.timers[place] = timer;
         let event = &mut (*timer).event;
         event.handler = Some(expired);
@@ -157,14 +165,19 @@ unsafe fn abort_all() {
 unsafe fn run(timer: *mut Timer, premature: bool) {
     // SAFETY: the timer was leaked by `add`, and is nobody's but ours.
     unsafe {
-        let timer = *Box::from_raw(timer);
-        pending().timers[timer.place] = ptr::null_mut();
-        pending().free.push(timer.place);
+        let taken = ptr::read(timer);
+        let memory = Box::from_raw(timer.cast::<MaybeUninit<Timer>>());
+        let pending = pending();
+        pending.timers[taken.place] = ptr::null_mut();
+        pending.free.push(taken.place);
+        if pending.idle.len() < IDLE_MAX {
+            pending.idle.push(memory);
+        }
         let is_ours = Cell::new(true);
-        let begin = || begin(&timer, premature, &is_ours);
+        let begin = || begin(&taken, premature, &is_ours);
         guard_or((*ngx_cycle).log, begin, || {
             if is_ours.get() {
-                failed(&timer.vm, timer.coroutine, "internal error");
+                failed(&taken.vm, taken.coroutine, "internal error");
             }
         });
     }

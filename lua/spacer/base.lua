@@ -19,7 +19,7 @@ local _M = {
     RAISE = -3,
     NONE = -5,
     -- Yielded when a coroutine waits, so that a coroutine of the user's own passes it on to the scheduler.
-    WAIT = {},
+    WAIT = require "spacer.wait",
     yield = yield,
 }
 

@@ -14,12 +14,14 @@ require "spacer.output"(ngx)
 require "spacer.headers"(ngx)
 require("spacer.args").install(ngx)
 require "spacer.encoding"(ngx)
+require "spacer.regex"(ngx)
 require "spacer.request"(ngx)
 require "spacer.time"(ngx)
 require "spacer.capture"(ngx)
 require("spacer.arg")(ngx)
 require "spacer.coroutines"
 require "spacer.threads"(ngx)
+require "spacer.shared"(ngx)
 
 -- ngx.ctx tables, by the number that each request holds.
 local ctx_tables = {}
@@ -121,7 +123,6 @@ require "spacer.ndk"
 
 return {
     ctx_tables = ctx_tables,
-    wait = base.WAIT,
     -- What runs without a directive, in the order in which the module asks for it.
     entries = { require("spacer.function").dispatch, require "spacer.trigger" },
 }

@@ -3,13 +3,15 @@
 local ffi = require "ffi"
 local base = require "spacer.base"
 local args_lib = require "spacer.args"
-local C, await, check, out, out_string = base.C, base.await, base.check, base.out, base.out_string
-local ffi_string, ffi_new = ffi.string, ffi.new
+local new_table = require "table.new"
+local C, await, check = base.C, base.await, base.check
+local ffi_string = ffi.string
 local type, tostring, pairs, error, select, unpack = type, tostring, pairs, error, select, unpack
 
 local SHARE_VARS, COPY_VARS = 1, 2
 
-local batch_number = ffi_new("size_t[1]")
+local batch_number = ffi.new("size_t[1]")
+local found = ffi.new("spacer_response")
 
 -- Adds one subrequest to the batch. Errors are raised at the caller of the API function.
 local function add(ngx, index, uri, options)
@@ -91,16 +93,10 @@ local function add(ngx, index, uri, options)
 end
 
 local function response(batch, index)
-    local status, truncated = C.spacer_capture_status(batch, index), false
-    if status < 0 then
-        status, truncated = -status - 1000, true
-    end
-    C.spacer_capture_body(batch, index, out)
-    local body = out_string()
-    local max = C.spacer_capture_count_headers(batch, index)
-    local headers = ffi_new("spacer_header[?]", max)
-    local header = {}
-    for i = 0, C.spacer_capture_headers(batch, index, headers, max) - 1 do
+    C.spacer_capture_response(batch, index, found)
+    local n, headers = found.headers_len, found.headers
+    local header = new_table(0, n)
+    for i = 0, n - 1 do
         local name = ffi_string(headers[i].name.data, headers[i].name.len)
         local value = ffi_string(headers[i].value.data, headers[i].value.len)
         local old = header[name]
@@ -112,21 +108,21 @@ local function response(batch, index)
             header[name] = { old, value }
         end
     end
-    -- A length that nginx has as a number is one in Lua too.
-    return { status = status, truncated = truncated, body = body, header = header }
+    return {
+        status = found.status,
+        truncated = found.truncated,
+        body = ffi_string(found.body.data, found.body.len),
+        header = header,
+    }
 end
 
-local function run(n)
-    local rc = check(C.spacer_capture_run(batch_number))
+-- Issues what was added and waits for the responses, to be read from the batch that is returned.
+local function run()
+    local rc = check(C.spacer_capture_run(batch_number), 1)
     -- Others may capture meanwhile.
     local batch = batch_number[0]
     await(rc)
-    local responses = {}
-    for i = 1, n do
-        responses[i] = response(batch, i - 1)
-    end
-    C.spacer_capture_end(batch)
-    return unpack(responses, 1, n)
+    return batch
 end
 
 return function(ngx)
@@ -140,7 +136,10 @@ return function(ngx)
         check(C.spacer_capture_begin())
         local uri, options = ...
         add(ngx, 0, uri, options)
-        return (run(1))
+        local batch = run()
+        local answer = response(batch, 0)
+        C.spacer_capture_end(batch)
+        return answer
     end
 
     function ngx.location.capture_multi(...)
@@ -168,6 +167,12 @@ return function(ngx)
             end
             add(ngx, i - 1, request[1], request[2])
         end
-        return run(n)
+        local batch = run()
+        local responses = new_table(n, 0)
+        for i = 1, n do
+            responses[i] = response(batch, i - 1)
+        end
+        C.spacer_capture_end(batch)
+        return unpack(responses, 1, n)
     end
 end

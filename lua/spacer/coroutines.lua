@@ -10,8 +10,8 @@ local co_create, co_resume, co_yield, co_status, co_running =
     coroutine.create, coroutine.resume, coroutine.yield, coroutine.status, coroutine.running
 
 local WEAK = { __mode = "k" }
--- Coroutines that only the scheduler resumes, and those of the user's that wait: their status is not Lua's own.
-local kept = setmetatable({}, WEAK)
+-- Those of the user's coroutines that wait, whose status is not Lua's own.
+local waiting = setmetatable({}, WEAK)
 -- Those that have resumed one which waits.
 local resuming = setmetatable({}, WEAK)
 
@@ -21,7 +21,7 @@ local function status(co)
         if resuming[co] then
             return "normal"
         end
-        return task_state(co) or kept[co] and "running" or own
+        return task_state(co) or waiting[co] and "running" or own
     elseif own == "dead" and task_state(co) == "zombie" then
         return "zombie"
     end
@@ -31,7 +31,7 @@ end
 local settle
 
 local function waited(co, resumer, ...)
-    kept[co] = nil
+    waiting[co] = nil
     resuming[resumer] = nil
     return settle(co, co_resume(co, ...))
 end
@@ -41,7 +41,7 @@ function settle(co, ...)
     local ok, first = ...
     if ok and first == WAIT and co_status(co) == "suspended" then
         local resumer = co_running()
-        kept[co] = true
+        waiting[co] = true
         resuming[resumer] = true
         return waited(co, resumer, co_yield(WAIT))
     end
@@ -49,7 +49,7 @@ function settle(co, ...)
 end
 
 local function resume(co, ...)
-    if kept[co] then
+    if waiting[co] or task_state(co) then
         return false, "cannot resume " .. status(co) .. " coroutine"
     end
     return settle(co, co_resume(co, ...))
@@ -87,23 +87,9 @@ coroutine._create, coroutine._resume, coroutine._yield, coroutine._status = co_c
 coroutine.__create, coroutine.__resume, coroutine.__yield, coroutine.__status = create, resume_named, co_yield, status
 coroutine.create, coroutine.resume, coroutine.status = create, resume_named, status
 
-function coroutine.running()
-    local co = co_running()
-    if co and task_state(co) then
-        kept[co] = true
-    end
-    return co
-end
-
 function coroutine.wrap(f)
     local co = create(f)
     return function(...)
         return unwrap(co, resume(co, ...))
     end
-end
-
---- Notes that only the scheduler resumes `co`. Returns it.
-function base.keep(co)
-    kept[co] = true
-    return co
 end

@@ -1,14 +1,10 @@
 --- ngx.thread, ngx.timer, ngx.on_abort.
 
-local base = require "spacer.base"
 local tasks = require "spacer.tasks"
-local keep, spawn = base.keep, tasks.spawn
 
 return function(ngx)
     ngx.thread = {
-        spawn = function(...)
-            return keep(spawn(...))
-        end,
+        spawn = tasks.spawn,
         wait = tasks.wait,
         kill = tasks.kill,
     }

@@ -57,18 +57,5 @@ return function(ngx)
         return tonumber(seconds[0])
     end
 
-    function ngx.sleep(...)
-        local n = select("#", ...)
-        if n ~= 1 then
-            error("attempt to pass " .. n .. " arguments, but accepted 1", 2)
-        end
-        local duration = tonumber((...))
-        if not duration then
-            bad_argument(1, "sleep", "number expected, got " .. type((...)))
-        end
-        if duration < 0 then
-            error("invalid sleep duration \"" .. duration * 1000 .. "\"", 2)
-        end
-        await(check(C.spacer_sleep(duration)))
-    end
+    ngx.sleep = require "spacer.sleep"
 end

@@ -62,8 +62,10 @@ CASES = (
     handler("capture", "ngx.location.capture of a static answer", body="200 hello world\n"),
     handler("sleep", "5 ngx.sleep(0)"),
     handler("shared", "ngx.shared: 5 set, 5 get, 1 incr"),
-    handler("regex", "10 ngx.re.match with jo"),
+    handler("regex", "10 ngx.re.match with jo", target=0.6),
+    handler("gsub", "5 ngx.re.gsub of three matches by a function, with jo", target=0.6),
     handler("threads", "5 light threads that sleep once"),
+    handler("timers", "100 ngx.timer.at(0), until they have run", target=0.6),
     function("gateway", "a function that returns a string", "/hello", target=1.25, body='{"data":"hello"}\n'),
     function(
         "route",

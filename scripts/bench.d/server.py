@@ -25,8 +25,11 @@ def free_port() -> int:
 class Server:
     """One nginx: a master, and a worker on a core of its own."""
 
-    def __init__(self, nginx: str, name: str, modules: list[str], core: int, *, project: bool = False):
+    def __init__(
+        self, nginx: str, name: str, modules: list[str], core: int, *, project: bool = False, connections: int = 256
+    ):
         self.nginx, self.name, self.modules, self.core, self.project = nginx, name, modules, core, project
+        self.connections = connections
         self.handlers: list[str] = []
         self.process: subprocess.Popen | None = None
         self.port = self.gateway_port = 0
@@ -118,6 +121,7 @@ class Server:
             "LOAD_MODULES": "\n".join(f'load_module "{module}";' for module in self.modules),
             "USER": "user root;" if os.geteuid() == 0 else "",
             "AFFINITY": bin(1 << self.core)[2:],
+            "CONNECTIONS": str(self.connections),
             "HTTP": "".join(read(f"handlers/{handler}.http.conf") for handler in handlers),
             "LOCATIONS": "\n".join(read(f"handlers/{handler}.conf") for handler in handlers),
             "GATEWAY": read("gateway.conf") if self.project else "",

@@ -86,8 +86,10 @@ pub extern "C" fn spacer_req_raw_header(no_request_line: bool, out: &mut spacer_
         // SAFETY: a live main request; nginx parsed the header in place and kept the buffers.
         unsafe {
             let r = (*ctx.r).main;
-            if !(*r).stream.is_null() {
-                return error(RAISE, format_args!("http2 requests not supported yet"));
+            let major = (*r).http_version / 1000;
+            if major > 1 {
+                // A header that was compressed has no text of its own.
+                return error(RAISE, format_args!("http{major} requests not supported yet"));
             }
             let text = super::scratch();
             if !raw_header::collect(r, text) {

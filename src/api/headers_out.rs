@@ -17,6 +17,12 @@ pub struct spacer_header {
     pub value: spacer_str,
 }
 
+impl spacer_header {
+    pub fn new(name: &[u8], value: &[u8]) -> spacer_header {
+        spacer_header { name: spacer_str::new(name), value: spacer_str::new(value) }
+    }
+}
+
 #[no_mangle]
 pub extern "C" fn spacer_status() -> c_int {
     with_request(|ctx| {

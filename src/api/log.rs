@@ -7,7 +7,8 @@ use nginx_sys::*;
 use super::{arg, current};
 use crate::nginx;
 
-fn log() -> *mut ngx_log_t {
+/// Where the current request's lines go, or those of Lua without one.
+pub fn log() -> *mut ngx_log_t {
     // SAFETY: the current request is alive; the cycle always is.
     unsafe {
         match current().ctx.as_ref() {

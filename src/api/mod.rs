@@ -5,6 +5,7 @@
 //! that Lua sees from these files.
 
 pub mod arg;
+mod cfunction;
 pub mod control;
 pub mod encoding;
 pub mod headers_in;
@@ -12,9 +13,12 @@ pub mod headers_out;
 pub mod log;
 pub mod ndk;
 pub mod output;
+pub mod regex;
+pub mod regex_ffi;
 pub mod request;
 pub mod request_body;
 pub mod semaphore;
+pub mod shared;
 pub mod subrequest;
 pub mod thread;
 pub mod time;
@@ -28,11 +32,16 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use coro::Wait;
 
 use crate::conf::phase::{Phase, HANDLERS};
+use crate::lua::CModule;
 use crate::nginx::cell::Worker;
 use crate::nginx::{fault, panic_message};
 use crate::request::ctx::Ctx;
 pub use crate::request::current::current;
 use crate::request::tasks::{scheduler, Requests};
+
+/// The modules of functions that aren't called through FFI, for [`crate::lua::provide`].
+pub const MODULES: [CModule; 2] =
+    [(c"spacer.tasks", thread::open), (c"spacer.sleep", time::push_sleep)];
 
 /// Done.
 pub const OK: c_int = 0;
@@ -54,6 +63,10 @@ pub struct spacer_str {
 }
 
 impl spacer_str {
+    pub fn new(bytes: &[u8]) -> spacer_str {
+        spacer_str { data: bytes.as_ptr(), len: bytes.len() }
+    }
+
     pub fn set(&mut self, bytes: &[u8]) {
         self.data = bytes.as_ptr();
         self.len = bytes.len();
@@ -90,6 +103,16 @@ pub fn error(status: c_int, message: fmt::Arguments<'_>) -> c_int {
     status
 }
 
+/// As [`error`], for a text that isn't all UTF-8.
+#[cold]
+pub fn error_bytes(status: c_int, message: &[u8]) -> c_int {
+    // SAFETY: one thread, and no reference is kept.
+    let text = unsafe { &mut *LAST_ERROR.get() };
+    text.clear();
+    text.extend_from_slice(message);
+    status
+}
+
 /// The text of the last `FAIL` or `RAISE`.
 #[no_mangle]
 pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
@@ -102,6 +125,7 @@ fn last_error<'a>() -> &'a [u8] {
 }
 
 /// Runs a boundary function's body; a panic in it becomes a raised error.
+#[inline]
 pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
     let f = || {
         fault::point("boundary");

@@ -1,6 +1,7 @@
 //! `ngx.location.capture` and `capture_multi`: a batch of subrequests is described, run, and read ([`crate::request::capture`]).
 
 use std::ffi::c_int;
+use std::io::Write as _;
 use std::task::Poll;
 
 use nginx_sys::*;
@@ -9,20 +10,14 @@ use super::headers_out::spacer_header;
 use super::{
     arg, error, spacer_str, wait, with_request, with_request_in, HANDLERS, NONE, OK, RAISE,
 };
+use crate::nginx::cell::Worker;
 use crate::nginx::{self, log_debug, log_error};
-use crate::request::capture::{issue, Response, SharedTable, Waiting, Wanted};
+use crate::request::capture::{issue, SharedTable, Waiting, Wanted};
 use crate::request::method::method_name;
 
 #[no_mangle]
 pub extern "C" fn spacer_capture_begin() -> c_int {
     with_request_in(HANDLERS, |ctx| {
-        // SAFETY: the request is live.
-        unsafe {
-            #[cfg(ngx_feature = "http_v2")]
-            if !(*(*ctx.r).main).stream.is_null() {
-                return error(RAISE, format_args!("http2 requests not supported yet"));
-            }
-        }
         ctx.batches.wanted.borrow_mut().clear();
         OK
     })
@@ -112,7 +107,7 @@ pub extern "C" fn spacer_capture_var(
 #[no_mangle]
 pub extern "C" fn spacer_capture_run(batch: &mut usize) -> c_int {
     with_request(|ctx| {
-        let wanted = std::mem::take(&mut *ctx.batches.wanted.borrow_mut());
+        let mut described = std::mem::take(&mut *ctx.batches.wanted.borrow_mut());
         let (number, issued) = ctx.batches.begin(super::current().task);
         let waiting = Waiting(issued);
         // SAFETY: the request is live.
@@ -123,13 +118,15 @@ pub extern "C" fn spacer_capture_run(batch: &mut usize) -> c_int {
                 nginx::text((*ctx.r).uri),
                 (*(*ctx.r).main).count()
             );
-            for wanted in wanted {
+            for wanted in described.drain(..) {
                 if let Err(message) = issue(ctx, &waiting.0, wanted) {
                     ctx.batches.end(number);
                     return error(RAISE, format_args!("{message}"));
                 }
             }
         }
+        // Its memory is for the next ones.
+        *ctx.batches.wanted.borrow_mut() = described;
         *batch = number;
         wait(Box::pin(std::future::poll_fn(move |_| {
             if waiting.0.is_done() {
@@ -141,110 +138,83 @@ pub extern "C" fn spacer_capture_run(batch: &mut usize) -> c_int {
     })
 }
 
-fn with_response(batch: usize, index: usize, f: impl FnOnce(&mut Response) -> c_int) -> c_int {
+/// A response that came back.
+#[allow(non_camel_case_types)]
+#[repr(C)]
+pub struct spacer_response {
+    status: c_int,
+    truncated: bool,
+    body: spacer_str,
+    headers: *const spacer_header,
+    headers_len: c_int,
+}
+
+/// The headers of the response that was asked for last.
+static HEADERS: Worker<Vec<spacer_header>> = Worker::new(Vec::new());
+
+/// Reads a response. The caller may look at it until the next boundary call.
+#[no_mangle]
+pub extern "C" fn spacer_capture_response(
+    batch: usize,
+    index: usize,
+    out: &mut spacer_response,
+) -> c_int {
     with_request(|ctx| {
         let Some(batch) = ctx.batches.get(batch) else { return NONE };
-        let mut responses = batch.responses.borrow_mut();
-        responses.get_mut(index).map_or(NONE, f)
-    })
-}
-
-/// The status of a response; negative when its body was cut short.
-#[no_mangle]
-pub extern "C" fn spacer_capture_status(batch: usize, index: usize) -> c_int {
-    with_response(batch, index, |response| {
-        let status = response.status as c_int;
-        // SAFETY: the subrequest is as alive as its parent.
-        let header_only = unsafe { (*response.request).header_only() } != 0;
-        if response.complete || header_only {
-            status
-        } else {
-            -status - 1000
+        let responses = batch.responses.borrow();
+        let Some(response) = responses.get(index) else { return NONE };
+        // SAFETY: the subrequest is as alive as its parent; one thread, and the list stays until the next call.
+        unsafe {
+            let headers = &mut *HEADERS.get();
+            headers.clear();
+            list_headers(&mut (*response.request).headers_out, headers);
+            out.status = response.status as c_int;
+            out.truncated = !response.complete && (*response.request).header_only() == 0;
+            out.body.set(&response.body);
+            out.headers = headers.as_ptr();
+            out.headers_len = headers.len() as c_int;
         }
-    })
-}
-
-#[no_mangle]
-pub extern "C" fn spacer_capture_body(batch: usize, index: usize, out: &mut spacer_str) -> c_int {
-    with_response(batch, index, |response| {
-        out.set(&response.body);
         OK
     })
 }
 
-/// How many headers a response has at most.
-#[no_mangle]
-pub extern "C" fn spacer_capture_count_headers(batch: usize, index: usize) -> c_int {
-    with_response(batch, index, |response| {
-        // SAFETY: the subrequest is as alive as its parent.
-        let n: usize = unsafe {
-            nginx::list_parts::<ngx_table_elt_t>(&mut (*response.request).headers_out.headers)
-                .map(|p| p.len())
-                .sum()
-        };
-        n as c_int + 4
-    })
-}
-
 /// A response's headers, with the names as they are; a length that nginx only has as a number is written out.
-#[no_mangle]
-pub extern "C" fn spacer_capture_headers(
-    batch: usize,
-    index: usize,
-    headers: *mut spacer_header,
-    max: usize,
-) -> c_int {
-    with_response(batch, index, |response| {
-        // SAFETY: Lua's array of `max` elements; the subrequest is as alive as its parent.
-        unsafe {
-            let out = &mut (*response.request).headers_out;
-            let text = super::scratch();
-            text.reserve(96);
-            let mut n = 0;
-            let mut add = |name: &[u8], value: &[u8]| {
-                if n < max {
-                    (*headers.add(n)).name.set(name);
-                    (*headers.add(n)).value.set(value);
-                    n += 1;
-                }
-            };
-            let mut has_location = false;
-            for header in nginx::list_items::<ngx_table_elt_t>(&mut out.headers) {
-                if header.hash != 0 {
-                    has_location |= nginx::bytes(header.key).eq_ignore_ascii_case(b"location");
-                    add(nginx::bytes(header.key), nginx::bytes(header.value));
-                }
+unsafe fn list_headers(out: &mut ngx_http_headers_out_t, headers: &mut Vec<spacer_header>) {
+    // SAFETY: the caller's headers are those of a live request. The room is made before anything points into it.
+    unsafe {
+        let text = super::scratch();
+        text.reserve(96);
+        let mut add = |name: &[u8], value: &[u8]| headers.push(spacer_header::new(name, value));
+        let mut has_location = false;
+        for header in nginx::list_items::<ngx_table_elt_t>(&mut out.headers) {
+            if header.hash != 0 {
+                has_location |= nginx::bytes(header.key).eq_ignore_ascii_case(b"location");
+                add(nginx::bytes(header.key), nginx::bytes(header.value));
             }
-            if out.content_type.len > 0 {
-                add(b"Content-Type", nginx::bytes(out.content_type));
-            }
-            if out.content_length.is_null() && out.content_length_n >= 0 {
-                let at = text.len();
-                text.extend_from_slice(out.content_length_n.to_string().as_bytes());
-                add(b"Content-Length", &text[at..]);
-            }
-            if let Some(location) =
-                out.location.as_ref().filter(|l| l.value.len > 0 && !has_location)
-            {
-                add(b"Location", nginx::bytes(location.value));
-            }
-            let dated = matches!(
-                out.status as u32,
-                NGX_HTTP_OK
-                    | NGX_HTTP_PARTIAL_CONTENT
-                    | NGX_HTTP_NOT_MODIFIED
-                    | NGX_HTTP_NO_CONTENT
-            );
-            if out.last_modified.is_null() && out.last_modified_time != -1 && dated {
-                let at = text.len();
-                text.resize(at + 40, 0);
-                let end = ngx_http_time(text.as_mut_ptr().add(at), out.last_modified_time);
-                let len = end.offset_from(text.as_ptr().add(at)) as usize;
-                add(b"Last-Modified", &text[at..at + len]);
-            }
-            n as c_int
         }
-    })
+        if out.content_type.len > 0 {
+            add(b"Content-Type", nginx::bytes(out.content_type));
+        }
+        if out.content_length.is_null() && out.content_length_n >= 0 {
+            let at = text.len();
+            let _ = write!(text, "{}", out.content_length_n);
+            add(b"Content-Length", &text[at..]);
+        }
+        if let Some(location) = out.location.as_ref().filter(|l| l.value.len > 0 && !has_location) {
+            add(b"Location", nginx::bytes(location.value));
+        }
+        let dated = matches!(
+            out.status as u32,
+            NGX_HTTP_OK | NGX_HTTP_PARTIAL_CONTENT | NGX_HTTP_NOT_MODIFIED | NGX_HTTP_NO_CONTENT
+        );
+        if out.last_modified.is_null() && out.last_modified_time != -1 && dated {
+            let at = text.len();
+            text.resize(at + 40, 0);
+            let end = ngx_http_time(text.as_mut_ptr().add(at), out.last_modified_time);
+            let len = end.offset_from(text.as_ptr().add(at)) as usize;
+            add(b"Last-Modified", &text[at..at + len]);
+        }
+    }
 }
 
 /// Forgets the batch whose responses have been read.

@@ -2,27 +2,22 @@
 //! they are Lua's own kind of C functions: nothing with a destructor is alive where one may raise.
 
 use std::ffi::{c_int, CStr};
-use std::hint::unreachable_unchecked;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use coro::{Join, Kill, Status, TaskId};
 use mlua::ffi as lua;
 use mlua::ffi::lua_State;
 use nginx_sys::*;
 
+use super::cfunction::{context, disabled, guarded, nil_and, raise, yield_and_wait};
 use super::current;
 use crate::conf::phase::{Phase, HANDLERS, WAITING};
 use crate::conf::{self, main_conf_of};
-use crate::lua::{string_at, traceback, CModule, Coroutine};
+use crate::lua::{string_at, traceback, Coroutine};
 use crate::nginx::cell::Worker;
-use crate::nginx::{fault, panic_message};
 use crate::phase::timer::Origin;
 use crate::request::ctx::Ctx;
 use crate::request::tasks::{move_results, scheduler, set_no_task, task_of, Requests};
 use crate::timer::{self, Limits};
-
-/// The modules of these functions, for [`crate::lua::provide`].
-pub const MODULES: [CModule; 1] = [(c"spacer.tasks", open)];
 
 const FUNCTIONS: [(&CStr, lua::lua_CFunction); 12] = [
     (c"create", create),
@@ -40,7 +35,7 @@ const FUNCTIONS: [(&CStr, lua::lua_CFunction); 12] = [
 ];
 
 /// The loader: returns a table of the functions.
-unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
+pub unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
     // SAFETY: the stack has room for what is pushed.
     unsafe {
         lua::lua_createtable(l, 0, FUNCTIONS.len() as c_int);
@@ -49,71 +44,6 @@ unsafe extern "C-unwind" fn open(l: *mut lua_State) -> c_int {
             lua::lua_setfield(l, -2, name.as_ptr());
         }
         1
-    }
-}
-
-unsafe fn nil_and(l: *mut lua_State, message: &CStr) -> c_int {
-    // SAFETY: a C function has room for some values.
-    unsafe {
-        lua::lua_pushnil(l);
-        lua::lua_pushstring(l, message.as_ptr());
-        2
-    }
-}
-
-/// Raises the message, with the position of the caller in front.
-unsafe fn raise(l: *mut lua_State, message: &CStr) -> ! {
-    // SAFETY: the function doesn't return; raising leaves nothing behind.
-    unsafe {
-        lua::luaL_error(l, c"%s".as_ptr(), message.as_ptr());
-        unreachable_unchecked()
-    }
-}
-
-/// Runs what may panic, but doesn't raise; a panic becomes a raised error. (One that raises may not be run in here: it would unwind
-/// through what catches panics.)
-unsafe fn guarded<T>(l: *mut lua_State, f: impl FnOnce() -> T) -> T {
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        fault::point("c_function");
-        f()
-    }));
-    match caught {
-        Ok(value) => value,
-        Err(panic) => {
-            super::error(super::RAISE, format_args!("internal error: {}", panic_message(&*panic)));
-            drop(panic);
-            // SAFETY: nothing with a destructor is left; the message is copied before it is raised.
-            unsafe {
-                let text = super::last_error();
-                lua::lua_pushlstring(l, text.as_ptr().cast(), text.len());
-                lua::lua_error(l)
-            }
-        }
-    }
-}
-
-/// Raises that the function isn't there in the current phase.
-unsafe fn disabled(l: *mut lua_State) -> ! {
-    let directive = current().phase.row().directive;
-    // SAFETY: raising leaves nothing behind.
-    unsafe {
-        lua::luaL_error(l, c"API disabled in the context of %s".as_ptr(), directive.as_ptr());
-        unreachable_unchecked()
-    }
-}
-
-/// The context of the request that runs, in one of those phases; raises elsewhere.
-unsafe fn context<'a>(l: *mut lua_State, phases: u32) -> &'a Ctx {
-    let current = current();
-    // SAFETY: the current context is alive while its Lua runs; raising leaves nothing behind.
-    unsafe {
-        let Some(ctx) = current.ctx.as_ref() else {
-            raise(l, c"no request found");
-        };
-        if !current.phase.is_in(phases) {
-            disabled(l);
-        }
-        ctx
     }
 }
 
@@ -224,16 +154,6 @@ unsafe extern "C-unwind" fn spawn(l: *mut lua_State) -> c_int {
     }
 }
 
-unsafe fn yield_and_wait(l: *mut lua_State) -> c_int {
-    let ctx = current().ctx;
-    // SAFETY: the current context is alive; a C function may end in `lua_yield` with what is on its stack.
-    unsafe {
-        lua::lua_settop(l, 0);
-        (*ctx).vm().push_wait(l);
-        lua::lua_yield(l, 1)
-    }
-}
-
 /// The ids of the light threads that are waited for, until the scheduler has them.
 static JOINED: Worker<Vec<TaskId>> = Worker::new(Vec::new());
 
@@ -296,11 +216,12 @@ unsafe extern "C-unwind" fn kill(l: *mut lua_State) -> c_int {
     unsafe {
         let ctx = context(l, WAITING);
         let Some(child) = light_thread(l, ctx, 1) else { return nil_and(l, c"not user thread") };
+        let Some(task) = current().task else { disabled(l) };
         if ctx.batches.has_task(child) {
             return nil_and(l, c"pending subrequests");
         }
         let caller = Coroutine::kept_elsewhere(l);
-        match guarded(l, || scheduler().kill(&mut Requests, caller, child)) {
+        match guarded(l, || scheduler().kill(&mut Requests, task, caller, child)) {
             Kill::Killed => {
                 lua::lua_pushinteger(l, 1);
                 1

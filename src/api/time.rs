@@ -1,13 +1,21 @@
 //! `ngx.time`, `ngx.now` and their kin on nginx's cached time, and `ngx.sleep`.
 
 use std::ffi::c_int;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
+use coro::TaskId;
+use mlua::ffi as lua;
+use mlua::ffi::lua_State;
 use nginx_sys::*;
 
-use super::{scratch, spacer_str, wait, with_request_in, HANDLERS};
-use crate::conf::phase::Phase;
+use super::cfunction::{context, disabled, yield_and_wait};
+use super::{current, scratch, spacer_str};
+use crate::conf::phase::WAITING;
 use crate::nginx::{self, log_debug, Request};
-use crate::run::wait::{next_turn, sleep};
+use crate::request::tasks::{scheduler, Requests};
+use crate::run::wait::{next_turn, sleep, Event};
 
 /// Seconds since the epoch, with milliseconds.
 #[no_mangle]
@@ -46,13 +54,32 @@ pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut space
     }
 }
 
-/// A sleep, to be noted in the debug log when it is given up.
-struct Pending {
+/// A sleep, noted in the debug log.
+struct Sleep {
+    event: Event,
     r: Request,
     expired: bool,
 }
 
-impl Drop for Pending {
+impl Future for Sleep {
+    type Output = c_int;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<c_int> {
+        // SAFETY: the event is pinned as the sleep is; the request is live when its coroutine's future is polled.
+        unsafe {
+            let this = self.get_unchecked_mut();
+            let polled = Pin::new_unchecked(&mut this.event).poll(context);
+            if polled.is_ready() {
+                this.expired = true;
+                let (uri, args) = (nginx::text((*this.r).uri), nginx::text((*this.r).args));
+                log_debug!(this.r, "lua sleep timer expired: \"{uri}?{args}\"");
+            }
+            polled
+        }
+    }
+}
+
+impl Drop for Sleep {
     fn drop(&mut self) {
         if !self.expired {
             // SAFETY: futures are dropped while their request is live.
@@ -61,29 +88,38 @@ impl Drop for Pending {
     }
 }
 
-#[no_mangle]
-pub extern "C" fn spacer_sleep(seconds: f64) -> c_int {
-    with_request_in(HANDLERS | Phase::Timer as u32, |ctx| {
-        let msec = (seconds * 1000.0) as u64;
-        let r = ctx.r;
-        // SAFETY: the request is live, now and when its thread's future is polled.
-        unsafe { log_debug!(r, "lua ready to sleep for {msec} ms") };
-        let pending = Pending { r, expired: false };
-        let event = if msec == 0 { next_turn() } else { sleep(msec) };
-        wait(Box::pin(async move {
-            let mut pending = pending;
-            let status = event.await;
-            pending.expired = true;
-            // SAFETY: as above.
-            unsafe {
-                log_debug!(
-                    r,
-                    "lua sleep timer expired: \"{}?{}\"",
-                    nginx::text((*r).uri),
-                    nginx::text((*r).args)
-                )
-            };
-            status
-        }))
-    })
+/// The loader: returns `ngx.sleep`.
+pub unsafe extern "C-unwind" fn push_sleep(l: *mut lua_State) -> c_int {
+    // SAFETY: pushes a function on a stack that has room for it.
+    unsafe {
+        lua::lua_pushcfunction(l, ngx_sleep);
+        1
+    }
+}
+
+/// `ngx.sleep(seconds)`.
+unsafe extern "C-unwind" fn ngx_sleep(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls this with its arguments on the stack. Nothing with a destructor is alive where it raises.
+    unsafe {
+        let n = lua::lua_gettop(l);
+        if n != 1 {
+            lua::luaL_error(l, c"attempt to pass %d arguments, but accepted 1".as_ptr(), n);
+        }
+        let msec = lua::luaL_checknumber(l, 1) * 1000.0;
+        if msec < 0.0 {
+            lua::luaL_error(l, c"invalid sleep duration \"%f\"".as_ptr(), msec);
+        }
+        let ctx = context(l, WAITING);
+        let Some(task) = current().task else { disabled(l) };
+        ask_to_sleep(ctx.r, task, msec as u64);
+        yield_and_wait(l)
+    }
+}
+
+unsafe fn ask_to_sleep(r: Request, task: TaskId, msec: u64) {
+    // SAFETY: the request is live.
+    unsafe { log_debug!(r, "lua ready to sleep for {msec} ms") };
+    let event = if msec == 0 { next_turn() } else { sleep(msec) };
+    let wait = Box::pin(Sleep { event, r, expired: false });
+    scheduler().pause_for(&mut Requests, task, wait);
 }

@@ -2,6 +2,7 @@
 
 pub mod phase;
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use nginx_sys::*;
 
 use crate::lua::code::Code;
 use crate::lua::{Settings, Vm};
+use crate::nginx::cell::Worker;
 use crate::nginx::own::module;
 use crate::nginx::{self, conf_ctx, module_conf, Request, CONF_OK};
 use phase::Phase;
@@ -25,11 +27,16 @@ pub struct MainConf {
     pub phases: u32,
     /// The VM of `lua_code_cache on`, made at the end of the configuration.
     pub vm: *mut Rc<Vm>,
+    /// The zones of shared dictionaries, in the order of their directives.
+    zones: *mut Vec<*mut ngx_shm_zone_t>,
     /// How many idle coroutines a VM keeps.
     pub thread_cache_max: ngx_int_t,
     /// How many timers may wait, and run, in a worker.
     pub max_pending_timers: ngx_int_t,
     pub max_running_timers: ngx_int_t,
+    /// How many patterns a VM keeps compiled, and how much may be tried for one match; 0 for PCRE2's own limit.
+    pub regex_cache_max: ngx_int_t,
+    pub regex_match_limit: ngx_int_t,
     pub rewrite_no_postpone: ngx_flag_t,
     pub access_no_postpone: ngx_flag_t,
     pub precontent_no_postpone: ngx_flag_t,
@@ -175,6 +182,15 @@ pub unsafe fn core_loc_conf<'a>(r: Request) -> &'a ngx_http_core_loc_conf_t {
     unsafe { module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module)) }
 }
 
+/// The configuration that a VM is being made for.
+static OF_NEW_VM: Worker<Cell<*const MainConf>> = Worker::new(Cell::new(ptr::null()));
+
+/// The configuration of the VM that is being made, for what its Lua asks of it.
+pub fn of_new_vm<'a>() -> Option<&'a MainConf> {
+    // SAFETY: one thread; it is there only as long as `new_vm` runs.
+    unsafe { (*OF_NEW_VM.get()).get().as_ref() }
+}
+
 /// A VM as the configuration wants it, before `init_by_lua*`. `caches` says whether what it compiles is kept.
 ///
 /// # Safety
@@ -182,27 +198,54 @@ pub unsafe fn core_loc_conf<'a>(r: Request) -> &'a ngx_http_core_loc_conf_t {
 pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, String> {
     // SAFETY: the caller's promise; nginx has a cycle, if only a first one, before it reads a configuration.
     unsafe {
-        Vm::new(&Settings {
+        (*OF_NEW_VM.get()).set(conf);
+        let vm = Vm::new(&Settings {
             package_path: nginx::bytes(conf.package_path),
             package_cpath: nginx::bytes(conf.package_cpath),
             prefix: nginx::bytes((*ngx_cycle).prefix),
             caches,
             idle_max: if caches { conf.thread_cache_max as usize } else { 0 },
-        })
+        });
+        (*OF_NEW_VM.get()).set(ptr::null());
+        vm
     }
 }
 
 impl MainConf {
     /// Every number and its default.
-    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 6] {
+    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 8] {
         [
             (&mut self.thread_cache_max, 1024),
             (&mut self.max_pending_timers, 1024),
             (&mut self.max_running_timers, 256),
+            (&mut self.regex_cache_max, 1024),
+            (&mut self.regex_match_limit, 0),
             (&mut self.rewrite_no_postpone, 0),
             (&mut self.access_no_postpone, 0),
             (&mut self.precontent_no_postpone, 0),
         ]
+    }
+
+    /// The zones of shared dictionaries, in the order of their directives.
+    pub fn zones(&self) -> &[*mut ngx_shm_zone_t] {
+        // SAFETY: null, or put into the configuration's pool.
+        unsafe { self.zones.as_ref() }.map_or(&[], |zones| zones)
+    }
+
+    /// Adds a zone; false when there is no memory.
+    ///
+    /// # Safety
+    /// `pool` is the configuration's.
+    pub unsafe fn add_zone(&mut self, pool: *mut ngx_pool_t, zone: *mut ngx_shm_zone_t) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.zones.is_null() {
+                self.zones = nginx::pool_box(pool, Vec::new());
+            }
+            let Some(zones) = self.zones.as_mut() else { return false };
+            zones.push(zone);
+            true
+        }
     }
 
     /// Whether the phase's handler runs after those of nginx's own modules, whatever their order.

@@ -31,6 +31,7 @@ pub unsafe fn preload(l: *mut lua_State, more: &[CModule]) {
         let own = [
             (c"spacer.declarations", declarations as lua::lua_CFunction),
             (c"spacer.yield", push_yield),
+            (c"spacer.wait", push_wait_token),
             (c"spacer.json", luajson::luaopen_exact),
             (c"cjson", luajson::luaopen_cjson),
             (c"cjson.safe", luajson::luaopen_cjson_safe),
@@ -72,6 +73,13 @@ unsafe extern "C-unwind" fn push_yield(l: *mut lua_State) -> c_int {
         lua::lua_pushcfunction(l, yield_all);
         1
     }
+}
+
+/// What is yielded to wait.
+unsafe extern "C-unwind" fn push_wait_token(l: *mut lua_State) -> c_int {
+    // SAFETY: pushes a value on a stack that has room for it.
+    unsafe { super::push_wait(l) };
+    1
 }
 
 unsafe extern "C-unwind" fn declarations(l: *mut lua_State) -> c_int {

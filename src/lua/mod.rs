@@ -11,7 +11,7 @@ pub mod traceback;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::{c_char, c_int, c_void, CStr};
+use std::ffi::{c_char, c_int, CStr};
 use std::ptr;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,9 +114,6 @@ pub struct Vm {
     ctx_tables: c_int,
     /// The functions of the layers above that run without a directive, in the order in which `spacer.boot` gives them.
     entries: Vec<c_int>,
-    /// What a coroutine yields when it waits for something of the scheduler's.
-    wait_token: *const c_void,
-    wait_reference: c_int,
     free_ctx: RefCell<Vec<c_int>>,
     ctx_count: Cell<c_int>,
     /// Coroutines for the next entry threads.
@@ -168,8 +165,6 @@ impl Vm {
                 files: RefCell::default(),
                 ctx_tables: lua::LUA_NOREF,
                 entries: Vec::new(),
-                wait_token: ptr::null(),
-                wait_reference: lua::LUA_NOREF,
                 free_ctx: RefCell::default(),
                 ctx_count: Cell::new(0),
                 idle: RefCell::default(),
@@ -202,9 +197,6 @@ impl Vm {
                 lua::lua_settop(self.l, 0);
                 return Err(message);
             }
-            lua::lua_getfield(self.l, -1, c"wait".as_ptr());
-            self.wait_token = lua::lua_topointer(self.l, -1);
-            self.wait_reference = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
             lua::lua_getfield(self.l, -1, c"ctx_tables".as_ptr());
             self.ctx_tables = lua::luaL_ref(self.l, lua::LUA_REGISTRYINDEX);
             lua::lua_getfield(self.l, -1, c"entries".as_ptr());
@@ -218,20 +210,6 @@ impl Vm {
             lua::lua_settop(self.l, 0);
             Ok(())
         }
-    }
-
-    /// Whether the coroutine, which has just yielded, waits for something of the scheduler's.
-    pub fn is_wait(&self, l: *mut lua_State) -> bool {
-        // SAFETY: what was yielded is on the coroutine's stack.
-        unsafe { lua::lua_gettop(l) > 0 && lua::lua_topointer(l, 1) == self.wait_token }
-    }
-
-    /// Pushes what a coroutine yields to wait.
-    ///
-    /// # Safety
-    /// The stack of `l`, one of this VM's coroutines, has room.
-    pub unsafe fn push_wait(&self, l: *mut lua_State) {
-        chunks::push_reference(l, self.wait_reference);
     }
 
     /// The reference of the entry function of that index in `spacer.boot`'s list, from 0.
@@ -324,6 +302,29 @@ impl Drop for Vm {
         // SAFETY: the state is ours, and nobody runs in it when its owner is dropped.
         unsafe { lua::lua_close(self.l) }
     }
+}
+
+/// What a coroutine yields when it waits for something of the scheduler's is the address of this.
+static WAIT: u8 = 0;
+
+/// Whether the coroutine, which has just yielded, waits for something of the scheduler's.
+///
+/// # Safety
+/// `l` is a suspended coroutine.
+#[inline]
+pub unsafe fn is_wait(l: *mut lua_State) -> bool {
+    // SAFETY: what was yielded is on the coroutine's stack; where there is nothing this is null.
+    ptr::eq(unsafe { lua::lua_touserdata(l, 1) }.cast(), &raw const WAIT)
+}
+
+/// Pushes what a coroutine yields to wait.
+///
+/// # Safety
+/// The stack of `l` has room.
+#[inline]
+pub unsafe fn push_wait(l: *mut lua_State) {
+    // SAFETY: the caller's promise; Lua takes the pointer for a number.
+    unsafe { lua::lua_pushlightuserdata(l, (&raw const WAIT).cast_mut().cast()) }
 }
 
 /// The bytes of the string at `index`; empty when it is no string.

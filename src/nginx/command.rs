@@ -14,6 +14,7 @@ pub const LOC: usize = NGX_HTTP_LOC_CONF as usize;
 pub const LIF: usize = NGX_HTTP_LIF_CONF as usize;
 pub const NOARGS: usize = NGX_CONF_NOARGS as usize;
 pub const TAKE1: usize = NGX_CONF_TAKE1 as usize;
+pub const TAKE2: usize = NGX_CONF_TAKE2 as usize;
 pub const FLAG: usize = NGX_CONF_FLAG as usize;
 /// A `{ block }` that the directive's handler reads, without arguments in front.
 pub const BLOCK: usize = (NGX_CONF_BLOCK | NGX_CONF_NOARGS) as usize;

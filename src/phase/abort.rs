@@ -30,7 +30,7 @@ pub unsafe fn watch_client(ctx: &Ctx) {
         }
         (*r).read_event_handler = Some(check);
         let read = (*(*r).connection).read;
-        if (*r).stream.is_null() && (*read).active() == 0 {
+        if !has_no_socket(r) && (*read).active() == 0 {
             // What can't be watched is served like any other.
             ngx_handle_read_event(read, 0);
         }
@@ -65,8 +65,13 @@ unsafe fn has_left(r: Request) -> bool {
             (*c).set_error(1);
             return true;
         }
-        if !(*r).stream.is_null() {
-            return false;
+        if has_no_socket(r) {
+            if !is_cut_off(r) {
+                return false;
+            }
+            (*c).set_error(1);
+            log_closed(c);
+            return true;
         }
         let mut byte = 0u8;
         let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);
@@ -84,13 +89,60 @@ unsafe fn has_left(r: Request) -> bool {
         }
         (*read).set_eof(1);
         (*c).set_error(1);
-        nginx::log_fmt(
-            NGX_LOG_INFO,
-            (*c).log,
-            0,
-            format_args!("client prematurely closed connection"),
-        );
+        log_closed(c);
         true
+    }
+}
+
+unsafe fn log_closed(c: *mut ngx_connection_t) {
+    // SAFETY: the caller's connection is live.
+    unsafe {
+        let message = format_args!("client prematurely closed connection");
+        nginx::log_fmt(NGX_LOG_INFO, (*c).log, 0, message);
+    }
+}
+
+/// Whether the request is a stream of a connection that nginx reads by itself.
+unsafe fn has_no_socket(r: Request) -> bool {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        #[cfg(ngx_feature = "quic")]
+        if !(*(*r).connection).quic.is_null() {
+            return true;
+        }
+        !(*r).stream.is_null()
+    }
+}
+
+/// Whether nginx knows that no answer reaches the client any more.
+unsafe fn is_cut_off(r: Request) -> bool {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        let c = (*r).connection;
+        #[cfg(ngx_feature = "quic")]
+        if !(*c).quic.is_null() && ((*(*c).read).error() != 0 || (*(*c).write).error() != 0) {
+            return true;
+        }
+        (*c).error() != 0
+    }
+}
+
+/// Looks for the client's leaving at a write event, which may be the only one: nginx calls no other for a stream of HTTP/2 with output
+/// that waits, whose connection is lost, and for one of HTTP/3 whose response is wanted no more. Says whether the request lives on.
+///
+/// # Safety
+/// nginx called the write handler of a live request.
+pub unsafe fn look_when_written(r: Request) -> bool {
+    // SAFETY: the caller's promise; nginx recycles connections, but doesn't free them here.
+    unsafe {
+        if (*r).main != r || !is_cut_off(r) {
+            return true;
+        }
+        let c = (*r).connection;
+        if let Some(handler) = (*r).read_event_handler {
+            handler(r);
+        }
+        (*c).destroyed() == 0
     }
 }
 

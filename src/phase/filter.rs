@@ -13,7 +13,7 @@ use crate::nginx::cell::{Held, Worker};
 use crate::nginx::{self, guard, guard_or, own, Request};
 use crate::request::body_filter::consume;
 use crate::request::ctx::{self, Ctx};
-use crate::request::{capture, main_state};
+use crate::request::{body, capture, main_state};
 
 static NEXT_HEADER: Worker<ngx_http_output_header_filter_pt> = Worker::new(None);
 static NEXT_BODY: Worker<ngx_http_output_body_filter_pt> = Worker::new(None);
@@ -45,6 +45,10 @@ unsafe fn next_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
 unsafe extern "C" fn header_filter(r: Request) -> ngx_int_t {
     // SAFETY: nginx calls this with a live request.
     unsafe {
+        if body::is_given_up(r) {
+            // The header is that of the error page; nginx, which makes it, holds the request.
+            guard((*(*r).connection).log, (), || body::end_refused(r));
+        }
         let conf = conf::loc_conf(r);
         if conf.code(Phase::BodyFilter).is_some() {
             (*r).set_filter_need_in_memory(1);

@@ -151,7 +151,11 @@ pub unsafe fn start_with(
         ctx.family.set(Some(family));
         let _busy = run::Busy::enter();
         fault::point(phase.name());
-        Ok(scheduler().run(&mut Requests, task, arguments))
+        let outcome = scheduler().run(&mut Requests, task, arguments);
+        if outcome == Outcome::Over {
+            ctx.family.set(None);
+        }
+        Ok(outcome)
     }
 }
 
@@ -174,7 +178,11 @@ pub unsafe fn proceed(task: TaskId) {
 unsafe fn go_on_with(ctx: &Ctx, task: TaskId) {
     // SAFETY: as in `proceed`.
     unsafe {
-        let log = (*(*ctx.r).connection).log;
+        let r = ctx.r;
+        let log = (*(*r).connection).log;
+        if body::is_given_up(r) && ctx.body.is_unfinished() {
+            return guard(log, (), || body::end_refused(r));
+        }
         let outcome = guard(log, Some(Outcome::Failed), || {
             let _busy = run::Busy::enter();
             fault::point("woken");
@@ -216,12 +224,11 @@ pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
     }
 }
 
-/// nginx has finalized a request whose body can't be read; `terminated` says that it frees it whoever refers to it.
-unsafe fn body_failed(ctx: &Ctx, terminated: bool) {
+/// nginx has finalized a request whose body can't be read; `released` says that it has no reference for the phase that waited any more.
+unsafe fn body_failed(ctx: &Ctx, released: bool) {
     let r = ctx.r;
     ctx.stop_tasks();
-    if !terminated {
-        // The reference of the phase that waited.
+    if !released {
         // SAFETY: the request is live as long as there is that reference.
         unsafe { ngx_http_finalize_request(r, nginx::DONE) }
     }
@@ -232,6 +239,9 @@ unsafe extern "C" fn write_handler(r: Request) {
     // SAFETY: nginx calls this with a live request. It may be gone with the first task that goes on; the others are then gone too.
     unsafe {
         let log = (*(*r).connection).log;
+        if !abort::look_when_written(r) {
+            return;
+        }
         let step = || {
             let Some(ctx) = ctx::get(r) else { return (Vec::new(), None) };
             fault::point("write");

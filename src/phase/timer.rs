@@ -29,12 +29,18 @@ struct Connection {
     write: ngx_event_t,
     log: ngx_log_t,
     ended: fn(Request),
+    /// An empty pool for the next request, or null.
+    spare: *mut ngx_pool_t,
 }
 
 /// Connections whose request has ended. They are never freed, since whoever ended it may look at its connection.
 static IDLE: Worker<Vec<*mut Connection>> = Worker::new(Vec::new());
 
-const POOL_SIZE: usize = 1024;
+/// What a request takes before its Lua runs fits in.
+const POOL_SIZE: usize = 4096;
+
+/// How many idle connections keep a pool: timers tend to run one after the other.
+const SPARE_POOLS: usize = 64;
 
 /// What a request without a client takes over from another.
 #[derive(Clone)]
@@ -44,7 +50,32 @@ pub struct Origin {
     loc_conf: *mut *mut c_void,
     listening: *mut ngx_listening_t,
     /// The client's address as text, for the log.
-    client: Box<[u8]>,
+    client: Address,
+}
+
+/// An address as text; what is longer than any address of the internet is cut.
+#[derive(Clone, Copy)]
+struct Address {
+    len: u8,
+    text: [u8; Address::MOST],
+}
+
+impl Address {
+    const MOST: usize = 46;
+
+    const NONE: Address = Address { len: 0, text: [0; Address::MOST] };
+
+    fn new(text: &[u8]) -> Address {
+        let mut address = Address::NONE;
+        let len = text.len().min(Address::MOST);
+        address.text[..len].copy_from_slice(&text[..len]);
+        address.len = len as u8;
+        address
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.len)]
+    }
 }
 
 impl Origin {
@@ -60,7 +91,7 @@ impl Origin {
                 srv_conf: (*r).srv_conf,
                 loc_conf: (*r).loc_conf,
                 listening: (*(*r).connection).listening,
-                client: nginx::bytes((*(*r).connection).addr_text).into(),
+                client: Address::new(nginx::bytes((*(*r).connection).addr_text)),
             }
         }
     }
@@ -77,7 +108,7 @@ impl Origin {
             srv_conf: conf.srv_conf,
             loc_conf: conf.loc_conf,
             listening: ptr::null_mut(),
-            client: Box::default(),
+            client: Address::NONE,
         })
     }
 }
@@ -96,6 +127,7 @@ pub unsafe fn create(origin: &Origin, ended: fn(Request)) -> Request {
                 write: mem::zeroed(),
                 log: mem::zeroed(),
                 ended,
+                spare: ptr::null_mut(),
             };
             Box::into_raw(Box::new(zeroed))
         });
@@ -108,6 +140,7 @@ pub unsafe fn create(origin: &Origin, ended: fn(Request)) -> Request {
         c.connection.read = &mut c.read;
         c.connection.write = &mut c.write;
         c.connection.listening = origin.listening;
+        c.connection.pool = mem::replace(&mut c.spare, ptr::null_mut());
         c.read = mem::zeroed();
         c.write = mem::zeroed();
         for event in [&mut c.read, &mut c.write] {
@@ -152,7 +185,9 @@ unsafe extern "C" fn log_context(log: *mut ngx_log_t, buffer: *mut u8, len: usiz
 unsafe fn fill(c: &mut ngx_connection_t, origin: &Origin) -> Request {
     // SAFETY: as above; what is allocated belongs to the connection's pool.
     unsafe {
-        c.pool = ngx_create_pool(POOL_SIZE, c.log);
+        if c.pool.is_null() {
+            c.pool = ngx_create_pool(POOL_SIZE, c.log);
+        }
         if c.pool.is_null() {
             return ptr::null_mut();
         }
@@ -172,8 +207,9 @@ unsafe fn fill(c: &mut ngx_connection_t, origin: &Origin) -> Request {
             return ptr::null_mut();
         }
         c.data = r.cast();
-        if !origin.client.is_empty() {
-            let Some(client) = nginx::pool_str(c.pool, &origin.client) else {
+        let client = origin.client.as_bytes();
+        if !client.is_empty() {
+            let Some(client) = nginx::pool_str(c.pool, client) else {
                 return ptr::null_mut();
             };
             c.addr_text = client;
@@ -321,8 +357,32 @@ unsafe fn discard(connection: *mut Connection) {
         // What nginx looks at before it runs a connection's posted requests.
         (*connection).connection.set_destroyed(1);
         if !pool.is_null() {
-            ngx_destroy_pool(pool);
+            let kept = (*IDLE.get()).len() < SPARE_POOLS && empty(pool);
+            if kept {
+                (*connection).spare = pool;
+            } else {
+                ngx_destroy_pool(pool);
+            }
         }
         (*IDLE.get()).push(connection);
+    }
+}
+
+/// Does what destroying the pool would, but for freeing it; false when it has grown, and is better destroyed.
+unsafe fn empty(pool: *mut ngx_pool_t) -> bool {
+    // SAFETY: the caller's pool is live, and nobody uses what is in it but its clean-ups.
+    unsafe {
+        // Each is taken out before it runs, so that none runs twice.
+        while let Some(cleanup) = (*pool).cleanup.as_ref() {
+            (*pool).cleanup = cleanup.next;
+            if let Some(handler) = cleanup.handler {
+                handler(cleanup.data);
+            }
+        }
+        if !(*pool).d.next.is_null() {
+            return false;
+        }
+        ngx_reset_pool(pool);
+        true
     }
 }

@@ -4,6 +4,10 @@
 //! packets are bad, by finalizing the request from its own event handler. What it then doesn't know of is the reference of the Lua
 //! that waits. So, while a body is read, that event handler is ours: it calls nginx's, and looks afterwards what came of it.
 //!
+//! A frame of HTTP/2 that fills nginx's buffer goes past that handler: where it shows that the body is too large, or not as long as was
+//! declared, nginx finalizes the request right away. This is found out as soon as the request is looked at again: when the header of
+//! the error page is sent, when the page's own Lua begins, or when something that the request's Lua waited for has come.
+//!
 //! The Lua that asked for the body may end before it is there: its light thread is killed, or another exits. nginx would then hold the
 //! request for ever, with nobody left to finalize it, so the reading is set aside until somebody asks for the body again.
 
@@ -66,7 +70,7 @@ impl BodyRead {
 static ON_FAILURE: Worker<unsafe fn(&Ctx, bool)> = Worker::new(|_, _| {});
 
 /// Says what happens to the tasks, and to the reference of the phase, of a request that nginx has finalized since it could not read the
-/// body. The flag says that it has been terminated: nginx frees it whoever refers to it.
+/// body. The flag says that nginx has taken that reference, or frees the request whoever refers to it.
 pub fn set_on_failure(then: unsafe fn(&Ctx, bool)) {
     // SAFETY: one thread.
     unsafe { *ON_FAILURE.get() = then }
@@ -136,6 +140,54 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
     }
 }
 
+/// Ends the Lua of a request whose body nginx has given up without calling a handler. The request may be gone afterwards, unless nginx
+/// is busy with it.
+///
+/// # Safety
+/// The request is live, and none of its Lua runs.
+#[inline]
+pub unsafe fn end_refused(r: Request) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if is_given_up(r) {
+            end_reading(r);
+        }
+    }
+}
+
+/// Whether nginx takes no more of the body that comes over HTTP/2.
+///
+/// # Safety
+/// The request is live.
+#[inline]
+pub unsafe fn is_given_up(r: Request) -> bool {
+    // SAFETY: the caller's promise.
+    #[cfg(ngx_feature = "http_v2")]
+    unsafe {
+        return (*r).stream.as_ref().is_some_and(|stream| stream.skip_data() != 0)
+            && !(*r).request_body.is_null()
+            && (*r).main == r;
+    }
+    #[cfg(not(ngx_feature = "http_v2"))]
+    {
+        let _ = r;
+        false
+    }
+}
+
+#[cold]
+unsafe fn end_reading(r: Request) {
+    // SAFETY: the caller's request is live. At most one context reads the body; nothing is looked at after it.
+    unsafe {
+        let unfinished = |ctx: &&Ctx| ctx.body.is_unfinished() && !ctx.body.attended.get();
+        let Some(ctx) = ctx::every(r).find(unfinished) else { return };
+        log_debug!(r, "lua request body refused, c:{}", (*r).count());
+        // What was set aside holds no reference.
+        let state = ctx.body.state.replace(State::NotRead);
+        (*ON_FAILURE.get())(ctx, state == State::SetAside);
+    }
+}
+
 /// Reads on although nobody waits for it any more, and calls `then` when the body is there; false when none is being read.
 ///
 /// # Safety
@@ -159,7 +211,8 @@ pub unsafe fn set_aside(ctx: &Ctx) {
     if !ctx.body.is_reading() {
         return;
     }
-    // SAFETY: the caller's promise. That a body is being read keeps nginx from taking its rest for the connection's next request.
+    // SAFETY: the caller's promise. Over HTTP/1, that a body is being read keeps nginx from taking its rest for the connection's next
+    // request; over HTTP/2, it would have nginx throw away what comes.
     unsafe {
         let r = ctx.r;
         log_debug!(r, "lua sets the reading of the request body aside");
@@ -168,7 +221,7 @@ pub unsafe fn set_aside(ctx: &Ctx) {
             ngx_del_timer(event);
         }
         (*r).read_event_handler = Some(ngx_http_block_reading);
-        (*r).set_reading_body(1);
+        (*r).set_reading_body((*r).stream.is_null() as _);
         nginx::release(r);
         ctx.body.then.set(None);
         ctx.body.take_wakers();
@@ -185,6 +238,8 @@ unsafe fn take_up(ctx: &Ctx) {
         (*r).set_reading_body(0);
         (*r).read_event_handler = Some(on_event);
         ctx.body.state.set(State::Reading);
+        // Frames that came meanwhile have started nginx's timer again.
+        (*(*(*r).connection).read).set_timedout(0);
         ngx_post_event((*(*r).connection).read, &raw mut ngx_posted_events);
     }
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use coro::{FamilyId, TaskId};
 use nginx_sys::*;
 
-use super::body::BodyRead;
+use super::body::{self, BodyRead};
 use super::body_build::BodyBuilder;
 use super::body_filter::BodyFilter;
 use super::capture::Batches;
@@ -129,6 +129,7 @@ pub unsafe fn get_or_create_unkept<'a>(r: Request) -> Option<&'a Ctx> {
         if let Some(ctx) = get(r) {
             return Some(ctx);
         }
+        body::end_refused(r);
         let vm = vm_for(r)?;
         Some(create(r, vm))
     }
@@ -238,19 +239,31 @@ unsafe fn vm_before(r: Request) -> Option<Rc<Vm>> {
                 .and_then(|ctx| ctx.vm.clone())
                 .or_else(|| vm_before(ptr::from_ref(parent).cast_mut()));
         }
-        let handler: ngx_pool_cleanup_pt = Some(release);
-        let mut cleanup = (*(*r).pool).cleanup;
+        every(r).next().and_then(|ctx| ctx.vm.clone())
+    }
+}
+
+/// The contexts that a request has had, the latest first: an internal redirect takes one from it, but not from its pool.
+///
+/// # Safety
+/// `r` is live while the iterator is used.
+pub unsafe fn every<'a>(r: Request) -> impl Iterator<Item = &'a Ctx> {
+    let handler: ngx_pool_cleanup_pt = Some(release);
+    // SAFETY: the caller's promise.
+    let mut cleanup = unsafe { (*(*r).pool).cleanup };
+    // SAFETY: a clean-up with our handler has a `Ctx` that isn't released.
+    std::iter::from_fn(move || unsafe {
         while let Some(entry) = cleanup.as_ref() {
+            cleanup = entry.next;
             if entry.handler.map(|f| f as usize) == handler.map(|f| f as usize) {
                 let ctx = &*entry.data.cast::<Ctx>();
                 if ctx.r == r {
-                    return ctx.vm.clone();
+                    return Some(ctx);
                 }
             }
-            cleanup = entry.next;
         }
         None
-    }
+    })
 }
 
 /// `lua_code_cache off`: a VM for the request, and for those that it leads to.

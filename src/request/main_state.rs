@@ -24,11 +24,18 @@ use crate::run;
 pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, Vec<u8>> {
     // SAFETY: the caller's promise.
     let vm = unsafe { conf::new_vm(conf, caches) }.map_err(String::into_bytes)?;
-    if let Some(code) = conf.code(Phase::Init) {
-        run_without_request(&vm, Phase::Init, code)
-            .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())?;
-    }
+    run_init(conf, &vm)?;
     Ok(vm)
+}
+
+/// Runs `init_by_lua*`, but in a process that only tests the configuration or sends a signal. The error is what nginx's log should show.
+pub fn run_init(conf: &MainConf, vm: &Vm) -> Result<(), Vec<u8>> {
+    // SAFETY: nginx's own variables.
+    let serves =
+        unsafe { ngx_test_config == 0 && ngx_process != NGX_PROCESS_SIGNALLER as ngx_uint_t };
+    let Some(code) = conf.code(Phase::Init).filter(|_| serves) else { return Ok(()) };
+    run_without_request(vm, Phase::Init, code)
+        .map_err(|message| [b"init_by_lua error: ", &message[..]].concat())
 }
 
 /// Runs code that belongs to no request. The error text, if any, is what nginx's log should show.

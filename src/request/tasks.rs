@@ -8,7 +8,7 @@ use nginx_sys::*;
 
 use super::ctx::Ctx;
 use super::current::{enter, Current};
-use crate::lua::{string_at, traceback, Coroutine};
+use crate::lua::{is_wait, string_at, traceback, Coroutine};
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, log_debug};
 use crate::run;
@@ -124,7 +124,7 @@ impl Host for Requests {
             }
             match status {
                 lua::LUA_OK => Step::Returned,
-                lua::LUA_YIELD if ctx.vm().is_wait(l) => Step::Waits,
+                lua::LUA_YIELD if is_wait(l) => Step::Waits,
                 lua::LUA_YIELD => Step::Yields,
                 _ => Step::Failed,
             }

@@ -13,13 +13,18 @@ use crate::nginx::guard;
 static CONNECTION: Worker<*mut ngx_connection_t> = Worker::new(ptr::null_mut());
 static LISTENERS: Worker<Vec<unsafe fn()>> = Worker::new(Vec::new());
 
-/// Has `listener` called when the worker begins to shut down; false when nginx has no connection left for that. Naming one again is nothing.
+/// Has `listener` called when the worker begins to shut down; false when nginx has no connection left for that. Naming one again is nothing,
+/// and so is naming one when the worker is leaving already.
 ///
 /// # Safety
 /// On the worker's own thread.
 pub unsafe fn listen(listener: unsafe fn()) -> bool {
     // SAFETY: one thread; the connection is nginx's.
     unsafe {
+        // The idle connections have been called. One that comes now would stay open until the worker is gone.
+        if ngx_exiting != 0 {
+            return true;
+        }
         let listeners = &mut *LISTENERS.get();
         if listeners.iter().any(|known| ptr::fn_addr_eq(*known, listener)) {
             return true;

@@ -1,8 +1,13 @@
-//! Values by index and generation: an id of a value that is gone finds nothing.
+//! Places that stay where they are, by index and generation: an id of what is gone finds nothing.
+//!
+//! What is in a place is made of cells, so that it can be looked at while anything else happens, and is used again by the
+//! next that comes. Who found something asks [`Found::is_there`] after whatever may have removed it.
 
+use std::cell::{Cell, OnceCell};
 use std::num::NonZeroU32;
+use std::ops::Deref;
 
-/// Where a value is, and the how-manieth it is there.
+/// Where something is, and the how-manieth it is there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Id {
     index: u32,
@@ -22,108 +27,216 @@ impl Id {
     }
 }
 
-struct Slot<T> {
-    generation: NonZeroU32,
-    value: Option<T>,
+struct Place<T> {
+    /// Of what is there or, in a free place, of what comes next; 0 where nothing more comes.
+    generation: Cell<u32>,
+    next_free: Cell<u32>,
+    value: T,
 }
+
+/// How many places the first block has; each has twice as many as the one before.
+const FIRST: u32 = 64;
+const BLOCKS: usize = (u32::BITS - FIRST.ilog2()) as usize;
+const NONE: u32 = u32::MAX;
 
 pub struct Arena<T> {
-    slots: Vec<Slot<T>>,
-    free: Vec<u32>,
+    blocks: [OnceCell<Box<[Place<T>]>>; BLOCKS],
+    used: Cell<u32>,
+    free: Cell<u32>,
 }
 
-impl<T> Arena<T> {
+/// What an id has found.
+pub struct Found<'a, T> {
+    place: &'a Place<T>,
+    id: Id,
+}
+
+impl<T> Clone for Found<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Found<'_, T> {}
+
+impl<T> Deref for Found<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.place.value
+    }
+}
+
+impl<T> Found<'_, T> {
+    #[inline]
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// Whether it has not been removed since.
+    #[inline]
+    pub fn is_there(&self) -> bool {
+        self.place.generation.get() == self.id.generation.get()
+    }
+}
+
+impl<T: Default> Arena<T> {
     pub const fn new() -> Self {
-        Arena { slots: Vec::new(), free: Vec::new() }
+        Arena {
+            blocks: [const { OnceCell::new() }; BLOCKS],
+            used: Cell::new(0),
+            free: Cell::new(NONE),
+        }
     }
 
-    pub fn insert(&mut self, value: T) -> Id {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: NonZeroU32::MIN, value: None });
-            (self.slots.len() - 1) as u32
+    /// A place for something new. What was there before is still in it.
+    #[inline]
+    pub fn insert(&self) -> Found<'_, T> {
+        let free = self.free.get();
+        let index = if free == NONE { self.grow() } else { free };
+        let place = self.place(index).expect("a free place is in a block");
+        if free != NONE {
+            self.free.set(place.next_free.get());
+        }
+        let generation = NonZeroU32::new(place.generation.get()).expect("a free place is usable");
+        Found { place, id: Id { index, generation } }
+    }
+
+    #[cold]
+    fn grow(&self) -> u32 {
+        let index = self.used.get();
+        assert!(index < NONE - FIRST, "there are places left");
+        let (block, _) = position(index);
+        self.blocks[block].get_or_init(|| {
+            let new = || Place {
+                generation: Cell::new(1),
+                next_free: Cell::new(NONE),
+                value: T::default(),
+            };
+            (0..(FIRST as usize) << block).map(|_| new()).collect()
         });
-        let slot = &mut self.slots[index as usize];
-        slot.value = Some(value);
-        Id { index, generation: slot.generation }
+        self.used.set(index + 1);
+        index
     }
 
-    pub fn get(&self, id: Id) -> Option<&T> {
-        let slot = self.slots.get(id.index as usize)?;
-        slot.value.as_ref().filter(|_| slot.generation == id.generation)
+    #[inline]
+    fn place(&self, index: u32) -> Option<&Place<T>> {
+        let (block, offset) = position(index);
+        self.blocks.get(block)?.get()?.get(offset)
     }
 
-    pub fn get_mut(&mut self, id: Id) -> Option<&mut T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        slot.value.as_mut().filter(|_| slot.generation == id.generation)
+    #[inline]
+    pub fn get(&self, id: Id) -> Option<Found<'_, T>> {
+        let found = Found { place: self.place(id.index)?, id };
+        found.is_there().then_some(found)
     }
 
-    pub fn remove(&mut self, id: Id) -> Option<T> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation != id.generation {
-            return None;
+    /// Nothing finds it any more, and its place is used again. What the cells own is the caller's to take out before.
+    #[inline]
+    pub fn remove(&self, found: Found<'_, T>) {
+        if !found.is_there() {
+            return;
         }
-        let value = slot.value.take()?;
-        self.give_up(id);
-        Some(value)
-    }
-
-    /// Drops a value where it is.
-    pub fn clear(&mut self, id: Id) {
-        if self.get(id).is_some() {
-            self.slots[id.index as usize].value = None;
-            self.give_up(id);
+        // After 2^32 of them in one place an old id could find a new one: the place is not used again.
+        let next = found.id.generation.get().wrapping_add(1);
+        found.place.generation.set(next);
+        if next != 0 {
+            found.place.next_free.set(self.free.get());
+            self.free.set(found.id.index);
         }
     }
+}
 
-    fn give_up(&mut self, id: Id) {
-        // After 2^32 values in one place an old id could find a new value: the place is not used again.
-        if let Some(next) = id.generation.checked_add(1) {
-            self.slots[id.index as usize].generation = next;
-            self.free.push(id.index);
-        }
-    }
+/// The block in which a place is, and where there.
+#[inline]
+fn position(index: u32) -> (usize, usize) {
+    let Some(n) = index.checked_add(FIRST) else { return (BLOCKS, 0) };
+    let block = n.ilog2() - FIRST.ilog2();
+    (block as usize, (n - (FIRST << block)) as usize)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn put(arena: &Arena<Cell<i32>>, value: i32) -> Id {
+        let new = arena.insert();
+        new.set(value);
+        new.id()
+    }
+
+    fn at(arena: &Arena<Cell<i32>>, id: Id) -> Option<i32> {
+        arena.get(id).map(|found| found.get())
+    }
+
     #[test]
     fn an_id_finds_its_value_until_that_is_removed() {
-        let mut arena = Arena::new();
-        let a = arena.insert("a");
-        let b = arena.insert("b");
-        assert_eq!((arena.get(a), arena.get(b)), (Some(&"a"), Some(&"b")));
-        assert_eq!(arena.remove(a), Some("a"));
-        assert_eq!(arena.get(a), None);
-        assert_eq!(arena.remove(a), None);
-        assert_eq!(arena.get(b), Some(&"b"));
+        let arena = Arena::new();
+        let (a, b) = (put(&arena, 1), put(&arena, 2));
+        assert_eq!((at(&arena, a), at(&arena, b)), (Some(1), Some(2)));
+        let found = arena.get(a).unwrap();
+        assert!(found.is_there());
+        arena.remove(found);
+        assert!(!found.is_there());
+        assert_eq!((at(&arena, a), at(&arena, b)), (None, Some(2)));
+    }
+
+    #[test]
+    fn removing_twice_frees_a_place_once() {
+        let arena = Arena::new();
+        let id = put(&arena, 1);
+        let found = arena.get(id).unwrap();
+        arena.remove(found);
+        arena.remove(found);
+        assert_ne!(put(&arena, 2).index, put(&arena, 3).index);
     }
 
     #[test]
     fn an_old_id_does_not_find_the_new_value_in_its_place() {
-        let mut arena = Arena::new();
-        let old = arena.insert(1);
-        arena.remove(old);
-        let new = arena.insert(2);
+        let arena = Arena::new();
+        let old = put(&arena, 1);
+        arena.remove(arena.get(old).unwrap());
+        let new = put(&arena, 2);
         assert_eq!(old.index, new.index);
-        assert_eq!((arena.get(old), arena.get(new)), (None, Some(&2)));
+        assert_eq!((at(&arena, old), at(&arena, new)), (None, Some(2)));
+    }
+
+    #[test]
+    fn values_stay_where_they_are_while_more_come() {
+        let arena = Arena::new();
+        let ids: Vec<Id> = (0..1000).map(|value| put(&arena, value)).collect();
+        let first = arena.get(ids[0]).unwrap();
+        for (value, &id) in ids.iter().enumerate() {
+            assert_eq!(at(&arena, id), Some(value as i32));
+        }
+        assert_eq!(first.get(), 0);
     }
 
     #[test]
     fn a_place_whose_generations_are_used_up_is_given_up() {
-        let mut arena = Arena::new();
-        let id = arena.insert(1);
-        arena.slots[0].generation = NonZeroU32::MAX;
-        arena.remove(Id { generation: NonZeroU32::MAX, ..id });
-        assert_ne!(arena.insert(2).index, id.index);
+        let arena = Arena::new();
+        let id = put(&arena, 1);
+        arena.place(id.index).unwrap().generation.set(u32::MAX);
+        let last = arena.get(Id { generation: NonZeroU32::MAX, ..id }).unwrap();
+        arena.remove(last);
+        assert!(!last.is_there());
+        assert_ne!(put(&arena, 2).index, id.index);
+    }
+
+    #[test]
+    fn an_id_of_no_place_finds_nothing() {
+        let arena = Arena::<Cell<i32>>::new();
+        for index in [0, FIRST, u32::MAX - FIRST, u32::MAX] {
+            assert!(arena.get(Id { index, generation: NonZeroU32::MIN }).is_none());
+        }
     }
 
     #[test]
     fn a_number_stands_for_an_id_and_0_for_none() {
-        let mut arena = Arena::new();
-        arena.insert(());
-        let id = arena.insert(());
+        let arena = Arena::new();
+        put(&arena, 1);
+        let id = put(&arena, 2);
         assert_eq!(Id::from_bits(id.to_bits()), Some(id));
         assert_eq!(Id::from_bits(0), None);
     }

@@ -26,8 +26,9 @@
 //!
 //! One that is killed while it runs, by its parent that it has resumed, is dead for everybody at once, and goes when it stops.
 //!
-//! A task that waits holds a future. Its waker is the task's id: waking one that is gone is nothing. The future is polled outside
-//! the scheduler's own borrows, so polling, and dropping, may come back here for other tasks.
+//! A task that waits holds a future. Its waker is the task's id: waking one that is gone is nothing. Nothing is borrowed while the host
+//! runs a coroutine, while a future is polled and while one is dropped: all of these may come back here. So tasks and families are made of
+//! cells in places that stay where they are, and whoever has come back asks whether they are still there.
 //!
 //! # Order
 //!
@@ -35,10 +36,15 @@
 //! nobody else can. A parent that joins goes on as soon as the child has ended, before the queue.
 
 mod arena;
+mod family;
+mod list;
+mod run;
 mod scheduler;
 mod task;
 mod waker;
 
 pub use arena::Id as TaskId;
-pub use scheduler::{FamilyId, Join, Kill, Outcome, Scheduler};
+pub use family::FamilyId;
+pub use run::Outcome;
+pub use scheduler::{Join, Kill, Scheduler};
 pub use task::{Host, Kind, Resume, Status, Step, Wait};

@@ -1,9 +1,11 @@
 //! What a task is, and what the scheduler asks of its host.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::arena::Id;
+use crate::list::{Links, List};
 
 /// What a task waits for; the output is the status with which it goes on.
 pub type Wait = Pin<Box<dyn Future<Output = i32>>>;
@@ -90,35 +92,35 @@ pub enum Status {
     Dead,
 }
 
-pub(crate) enum State<C> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
     Running,
     /// It runs, but was killed, and goes as soon as it stops.
     Killed,
     /// In the family's queue.
-    Ready(Resume<C>),
-    /// What it waits for is in its slot, or is being polled.
-    Waiting {
-        /// That is the family's next turn, so that nobody wants its status.
-        yielded: bool,
-    },
-    /// Until one of the children that it joined in the wait of that number has ended.
-    Joining(u64),
+    Ready,
+    /// What it waits for is in its place, or is being polled.
+    Waiting,
+    /// As `Waiting`, for what goes on with no status.
+    Pausing,
+    /// Until one of the children that it joined has ended.
+    Joining,
     Zombie {
         well: bool,
     },
 }
 
 /// What a running task has asked for and will wait for when it stops.
-pub(crate) enum Asked<C> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
     Nothing,
-    Future(Wait),
-    Spawn {
-        /// The task's own coroutine, or one of the user's that it runs.
-        spawner: C,
-        coroutine: C,
-        arguments: i32,
-    },
-    Join(u64),
+    /// The future is in its place.
+    Wait,
+    Pause,
+    /// The children are joined with its number.
+    Join,
+    /// The light thread has not begun.
+    Spawn(Id),
 }
 
 /// Who spawned a light thread. The coroutine of a task is known by the task, since it can be used again after that.
@@ -129,24 +131,93 @@ pub(crate) enum Parent<C> {
     User(C),
 }
 
-pub(crate) struct Task<C> {
-    pub kind: Kind,
-    pub family: Id,
-    pub coroutine: C,
-    /// None where nobody spawned it.
-    pub parent: Option<Parent<C>>,
-    pub state: State<C>,
-    pub asked: Asked<C>,
-    /// What it waits for, while that isn't being polled.
-    pub wait: Option<Wait>,
+/// The light threads of a family, in the order of their births.
+pub(crate) type Members = List<0>;
+/// The queue, and zombies by their parents: where a task is depends on its state, and it is in one at most.
+pub(crate) type Places = List<1>;
+
+pub(crate) struct Task<H: Host> {
+    pub kind: Cell<Kind>,
+    pub state: Cell<State>,
+    pub asked: Cell<Asked>,
     /// Woken while its future was being polled.
-    pub woken: bool,
+    pub woken: Cell<bool>,
+    pub family: Cell<Option<Id>>,
+    pub coroutine: Cell<Option<H::Coroutine>>,
+    /// What it goes on with from the queue, or begins with.
+    pub with: Cell<Resume<H::Coroutine>>,
+    /// What it waits for or, while it runs, will; not while that is being polled.
+    pub wait: Cell<Option<Wait>>,
+    /// None where nobody spawned it.
+    pub parent: Cell<Option<Parent<H::Coroutine>>>,
+    /// The number of the wait in which it joins its children.
+    pub joins: Cell<u64>,
     /// The task that has last asked to wait for its end, and the number of that wait.
-    pub joined: Option<(Id, u64)>,
+    pub joined: Cell<Option<(Id, u64)>>,
+    /// Its children that have ended.
+    pub zombies: Places,
+    pub links: [Links; 2],
 }
 
-impl<C> Task<C> {
+impl<H: Host> Default for Task<H> {
+    fn default() -> Self {
+        Task {
+            kind: Cell::new(Kind::Entry),
+            state: Cell::new(State::Running),
+            asked: Cell::new(Asked::Nothing),
+            woken: Cell::new(false),
+            family: Cell::new(None),
+            coroutine: Cell::new(None),
+            with: Cell::new(Resume::Nothing),
+            wait: Cell::new(None),
+            parent: Cell::new(None),
+            joins: Cell::new(0),
+            joined: Cell::new(None),
+            zombies: Places::default(),
+            links: <[Links; 2]>::default(),
+        }
+    }
+}
+
+impl<H: Host> Task<H> {
+    /// Makes another of it; it was [`clear`](Self::clear)ed, or ended with nothing left over.
+    #[inline]
+    pub fn begin(
+        &self,
+        kind: Kind,
+        family: Id,
+        coroutine: H::Coroutine,
+        parent: Option<Parent<H::Coroutine>>,
+    ) {
+        self.kind.set(kind);
+        self.state.set(State::Running);
+        self.family.set(Some(family));
+        self.coroutine.set(Some(coroutine));
+        self.parent.set(parent);
+    }
+
+    /// Forgets what the next one in its place must not find.
+    pub fn clear(&self) {
+        self.asked.set(Asked::Nothing);
+        self.woken.set(false);
+        self.joined.set(None);
+        self.zombies.clear();
+    }
+
+    pub fn coroutine(&self) -> H::Coroutine {
+        self.coroutine.get().expect("a task has a coroutine")
+    }
+
     pub fn is_killed(&self) -> bool {
-        matches!(self.state, State::Killed)
+        self.state.get() == State::Killed
+    }
+
+    pub fn is_zombie(&self) -> bool {
+        matches!(self.state.get(), State::Zombie { .. })
+    }
+
+    /// Whether it waits for a future.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state.get(), State::Waiting | State::Pausing)
     }
 }

@@ -145,7 +145,7 @@ fn what_a_task_asked_for_and_could_not_wait_for_ends_with_the_task() {
             "main: try spawn f; {how}
              f: say 1"
         ));
-        play.expect(&format!("main: can't wait\n{outcome}\nrelease f\nrelease main"));
+        play.expect(&format!("main: can't wait\n{outcome}\nrelease main\nrelease f"));
     }
     let play = Play::started(
         "main: try spawn f; say 1

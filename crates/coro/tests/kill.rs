@@ -129,6 +129,25 @@ fn one_that_another_coroutine_spawned_lives() {
 }
 
 #[test]
+fn one_of_another_family_lives() {
+    let play = Play::started(
+        "main: create u; resume 0
+         other: resume 0
+         u: spawn f; yield; kill 0
+         f: sleep",
+    );
+    play.trace();
+    play.start(1);
+    // It was the last of its family, which nobody would end.
+    play.expect(
+        "u: can't kill f
+         other: u returned
+         release other, to be used again
+         = Over",
+    );
+}
+
+#[test]
 fn one_that_nobody_spawned_lives() {
     let play = Play::started(
         "main: sleep; kill 0

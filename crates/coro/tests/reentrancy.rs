@@ -12,7 +12,7 @@ use coro::{Kill, TaskId};
 
 fn kill_by_entry(machine: &Machine, entry: TaskId, child: TaskId) {
     let caller = machine.scheduler.coroutine(entry).unwrap();
-    let killed = machine.scheduler.kill(&mut machine.clone(), caller, child);
+    let killed = machine.scheduler.kill(&mut machine.clone(), entry, caller, child);
     assert_eq!(killed, Kill::Killed);
 }
 
@@ -120,7 +120,7 @@ fn polling_can_kill_its_own_task_which_was_the_last() {
         let inside = machine.clone();
         does(move || {
             let caller = inside.users_slot(0);
-            let killed = inside.scheduler.kill(&mut inside.clone(), caller, task);
+            let killed = inside.scheduler.kill(&mut inside.clone(), task, caller, task);
             assert_eq!(killed, Kill::Killed);
         })
     });

@@ -3,7 +3,7 @@
 use coro::{Outcome, TaskId};
 
 use super::machine::{woken, Machine};
-use super::script::Program;
+use super::script::{Event, Program};
 
 pub struct Play {
     pub machine: Machine,
@@ -44,6 +44,38 @@ impl Play {
         }
     }
 
+    pub fn happens(&self, event: &Event) {
+        let place = |number: usize, len: usize| (len > 0).then(|| number % len);
+        let families = self.machine.world.borrow().families.len();
+        match *event {
+            Event::Begin(body) => self.start(body),
+            Event::Add(family, body) => {
+                if let Some(family) = place(family, families) {
+                    self.add(family, body);
+                }
+            }
+            Event::Fire(sleeper) => {
+                if let Some(sleeper) = place(sleeper, self.machine.sleepers().len()) {
+                    self.fire_at(sleeper);
+                }
+            }
+            Event::Wake(thread) => {
+                let woken = {
+                    let threads = &self.machine.world.borrow().threads;
+                    place(thread, threads.len()).map(|thread| threads[thread].1)
+                };
+                if let Some(task) = woken {
+                    self.proceed(task);
+                }
+            }
+            Event::End(family) => {
+                if let Some(family) = place(family, families) {
+                    self.end(family);
+                }
+            }
+        }
+    }
+
     /// What the coroutine of that name waits for has ended.
     pub fn fire(&self, name: &str) {
         let sleepers = self.machine.sleepers();
@@ -61,6 +93,14 @@ impl Play {
         self.machine.say("* the end");
         self.machine.end(family);
         self.proceed_all();
+    }
+
+    /// Ends all families, after which the machine has nothing left.
+    pub fn end_all(&self) {
+        let families = self.machine.world.borrow().families.len();
+        for family in 0..families {
+            self.end(family);
+        }
     }
 
     /// Goes on with whoever was woken.

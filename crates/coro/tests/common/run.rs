@@ -85,21 +85,11 @@ impl Machine {
                 return self.stop(me, Expects::Spawned(child), Step::Waits);
             }
             Op::Join(threads) => return self.join(me, task, threads),
-            Op::Kill(thread) => self.kill(me, *thread),
+            Op::Kill(thread) => self.kill(me, task, *thread),
             Op::Status(thread) => {
                 let (thread, id) = self.thread(*thread)?;
-                let (name_of, is_known) = {
-                    let world = self.world.borrow();
-                    let coroutine = &world.coroutines[thread];
-                    let is_user = |serial: Serial| world.coroutines[serial].role == Role::User;
-                    let is_users = coroutine.spawner.is_some_and(is_user);
-                    (coroutine.name.clone(), !(coroutine.has_ended && is_users))
-                };
-                // When the scheduler finds out about a user's coroutine that died is its own business.
-                if is_known {
-                    let status = self.scheduler.status(id);
-                    self.say(format!("{name}: {name_of} is {status:?}"));
-                }
+                let status = self.scheduler.status(id);
+                self.say(format!("{name}: {} is {status:?}", self.name(thread)));
             }
             Op::Create(body) => {
                 if self.count(Role::User) < MOST {
@@ -188,9 +178,9 @@ impl Machine {
         self.say(format!("{}: joined {}, {how}", self.name(me), self.name(child)));
     }
 
-    fn kill(&self, me: Serial, thread: Number) {
+    fn kill(&self, me: Serial, task: TaskId, thread: Number) {
         let Some((child, id)) = self.thread(thread) else { return };
-        let what = match self.scheduler.kill(&mut self.clone(), self.slot(me), id) {
+        let what = match self.scheduler.kill(&mut self.clone(), task, self.slot(me), id) {
             Kill::Killed => "killed",
             Kill::Ended => "killed what had ended,",
             Kill::Gone => "killed what was gone,",
@@ -199,9 +189,18 @@ impl Machine {
         self.say(format!("{}: {what} {}", self.name(me), self.name(child)));
     }
 
+    /// The light thread of that number. When the scheduler finds out about a user's coroutine that died is its own business, so
+    /// those that ended before are asked for no more.
     fn thread(&self, number: Number) -> Option<(Serial, TaskId)> {
-        let threads = &self.world.borrow().threads;
-        (!threads.is_empty()).then(|| threads[number % threads.len()])
+        let world = self.world.borrow();
+        let &(serial, id) = world.threads.get(number.checked_rem(world.threads.len())?)?;
+        let thread = &world.coroutines[serial];
+        let is_dead_user = |spawner: Serial| {
+            let spawner = &world.coroutines[spawner];
+            spawner.role == Role::User && spawner.life == Life::Dead
+        };
+        let is_forgotten = thread.has_ended && thread.spawner.is_some_and(is_dead_user);
+        (!is_forgotten).then_some((serial, id))
     }
 
     fn count(&self, role: Role) -> usize {

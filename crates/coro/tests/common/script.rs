@@ -35,6 +35,21 @@ pub enum Op {
     Fail,
 }
 
+/// What happens to a program from outside. As in a script, a number that is too large counts from the front again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A family begins with that body.
+    Begin(Number),
+    /// A light thread that nobody spawned, of the family and with the body.
+    Add(Number, Number),
+    /// What the sleeper of that place waits for has ended.
+    Fire(Number),
+    /// The light thread is woken without a reason.
+    Wake(Number),
+    /// The family ends.
+    End(Number),
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body {
     pub name: String,

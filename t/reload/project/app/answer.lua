@@ -1,0 +1,4 @@
+return function()
+  ngx.sleep(0.002)
+  return "answer"
+end
