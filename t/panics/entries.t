@@ -223,13 +223,14 @@ panic: provoked at log
     location = /t { content_by_lua_block { ngx.thread.wait(ngx.thread.spawn(function() ngx.sleep(0) end)) ngx.say("t") } }
     location = /caught {
         content_by_lua_block {
-            for _, f in ipairs { "spawn", "wait", "kill", "at" } do
+            for _, f in ipairs { "spawn", "wait", "kill", "at", "sleep" } do
                 local thread = ngx.thread.spawn(function() ngx.sleep(0.001) end)
                 local call = ({
                     spawn = function() return ngx.thread.spawn(function() end) end,
                     wait = function() return ngx.thread.wait(thread) end,
                     kill = function() return ngx.thread.kill(thread) end,
                     at = function() return ngx.timer.at(0, function() end) end,
+                    sleep = function() return ngx.sleep(0) end,
                 })[f]
                 provoke("c_function")
                 ngx.say(f, ": ", select(2, pcall(call)))
@@ -240,7 +241,7 @@ panic: provoked at log
 --- request eval: ["GET /pid", "GET /caught"]
 --- response_body_filters eval: my $n = 0; sub { $n++ ? $_[0] : main::provoked("c_function", 0)->($_[0]) }
 --- response_body eval
-["500:30 lives:200\n", CORE::join "", map { "$_: internal error: provoked at c_function\n" } qw(spawn wait kill at)]
+["500:30 lives:200\n", CORE::join "", map { "$_: internal error: provoked at c_function\n" } qw(spawn wait kill at sleep)]
 
 === TEST 12: when a task is woken, which drops the others
 --- config
