@@ -243,7 +243,29 @@ panic: provoked at log
 --- response_body eval
 ["500:30 lives:200\n", CORE::join "", map { "$_: internal error: provoked at c_function\n" } qw(spawn wait kill at sleep)]
 
-=== TEST 12: when a task is woken, which drops the others
+=== TEST 12: and in one that only gives a text, or a list
+--- config
+    location = /t { content_by_lua_block { ngx.say((ngx.escape_uri("a b"))) } }
+    location = /caught {
+        content_by_lua_block {
+            local calls = {
+                { "text", ngx.escape_uri, "a b" }, { "text", ngx.md5, "x" }, { "text", ngx.decode_base64, "YQ==" }, { "text", ngx.encode_args, { a = 1 } },
+                { "boundary", ngx.decode_args, "a=1&b=2" },
+            }
+            for _, call in ipairs(calls) do
+                provoke(call[1])
+                local ok, err = pcall(call[2], call[3])
+                ngx.say(ok, " ", type(err))
+            end
+            ngx.say(ngx.escape_uri("a b"), " ", ngx.decode_args("a=1").a)
+        }
+    }
+--- request eval: ["GET /pid", "GET /caught"]
+--- response_body_filters eval: my $n = 0; sub { $n++ ? $_[0] : main::provoked("text", 0)->($_[0]) }
+--- response_body eval
+["500:30 lives:200\n", "false string\n" x 5 . "a%20b 1\n"]
+
+=== TEST 13: when a task is woken, which drops the others
 --- config
     location = /t {
         content_by_lua_block {
@@ -261,7 +283,7 @@ panic: provoked at log
 --- error_log
 panic: provoked at woken
 
-=== TEST 13: when the end of a phase is settled
+=== TEST 14: when the end of a phase is settled
 --- config
     location = /t { content_by_lua_block { ngx.sleep(0.001) ngx.ctx.x = 1 } }
 --- response_body_filters eval: main::provoked("settle", 0)
@@ -270,7 +292,7 @@ panic: provoked at woken
 --- error_log
 panic: provoked at settle
 
-=== TEST 14: before content, too
+=== TEST 15: before content, too
 --- config
     location = /t { rewrite_by_lua_block { ngx.sleep(0.001) } content_by_lua_block { ngx.say("t") } }
 --- response_body_filters eval: main::provoked("settle", 0)
@@ -279,7 +301,7 @@ panic: provoked at settle
 --- error_log
 panic: provoked at settle
 
-=== TEST 15: when a subrequest ends its parent hears of it
+=== TEST 16: when a subrequest ends its parent hears of it
 --- config
     location = /t { content_by_lua_block { local res = ngx.location.capture("/sub") ngx.exit(res.status == 500 and 299 or 200) } }
     location = /sub { content_by_lua_block { ngx.print("sub") } }
@@ -289,7 +311,7 @@ panic: provoked at settle
 --- error_log
 panic: provoked at subrequest_end
 
-=== TEST 16: so it does when a subrequest's response is taken
+=== TEST 17: so it does when a subrequest's response is taken
 --- config
     location = /t { content_by_lua_block { local res = ngx.location.capture("/sub") ngx.exit(res.truncated and 299 or 200) } }
     location = /sub { return 200 "sub"; }
@@ -299,7 +321,7 @@ panic: provoked at subrequest_end
 --- error_log
 panic: provoked at capture_body
 
-=== TEST 17: when a body has been read
+=== TEST 18: when a body has been read
 --- config
     location = /t { content_by_lua_block { ngx.req.read_body() ngx.say(ngx.req.get_body_data()) } }
 --- response_body_filters eval: main::provoked("body_read", 0, @main::POST)
@@ -308,7 +330,7 @@ panic: provoked at capture_body
 --- error_log
 panic: provoked at body_read
 
-=== TEST 18: while it is read
+=== TEST 19: while it is read
 --- config
     location = /t { content_by_lua_block { ngx.req.read_body() ngx.say(ngx.req.get_body_data()) } }
 --- response_body_filters eval: main::provoked("body_event", 0, @main::POST)
@@ -317,7 +339,7 @@ panic: provoked at body_read
 --- error_log
 panic: provoked at body_event
 
-=== TEST 19: before a phase that needs it
+=== TEST 20: before a phase that needs it
 --- config
     location = /t { lua_need_request_body on; rewrite_by_lua_block { ngx.ctx.x = 1 } content_by_lua_block { ngx.say("t") } }
 --- response_body_filters eval: main::provoked("body_read", 0, @main::POST)
@@ -326,7 +348,7 @@ panic: provoked at body_event
 --- error_log
 panic: provoked at body_read
 
-=== TEST 20: when a request's memory is freed
+=== TEST 21: when a request's memory is freed
 --- config
     location = /t { content_by_lua_block { ngx.ctx.x = 1 ngx.say("t") } log_by_lua_block { ngx.ctx.y = 1 } }
 --- response_body_filters eval: main::provoked("cleanup", 1)
@@ -335,7 +357,7 @@ panic: provoked at body_read
 --- error_log
 panic: provoked at cleanup
 
-=== TEST 21: when a request that waits may send, or a subrequest of its has ended
+=== TEST 22: when a request that waits may send, or a subrequest of its has ended
 --- config
     location = /t { content_by_lua_block { ngx.location.capture("/sub") ngx.say("t") } }
     location = /sub { return 200 "sub"; }
@@ -345,7 +367,7 @@ panic: provoked at cleanup
 --- error_log
 panic: provoked at write
 
-=== TEST 22: when a client has left
+=== TEST 23: when a client has left
 --- config
     location = /t { lua_check_client_abort on; content_by_lua_block { ngx.on_abort(function() ngx.exit(499) end) ngx.sleep(0.05) ngx.say("t") } }
 --- response_body_filters eval: main::provoked("abort", 0, main::get("/t"), undef)
@@ -354,7 +376,7 @@ left:30 lives:200
 --- error_log
 panic: provoked at abort
 
-=== TEST 23: when a timer expires
+=== TEST 24: when a timer expires
 --- config
     location = /t { content_by_lua_block { ngx.timer.at(0, function() ngx.log(ngx.WARN, "ran") end) ngx.say("t") } }
 --- response_body_filters eval: main::provoked("timer_expired", 0)
@@ -363,7 +385,7 @@ panic: provoked at abort
 --- error_log
 panic: provoked at timer_expired
 
-=== TEST 24: when its function begins, and when it goes on
+=== TEST 25: when its function begins, and when it goes on
 --- config
     location = /t { content_by_lua_block { ngx.timer.at(0, function() ngx.sleep(0.001) end) ngx.say("t") } }
 --- response_body_filters eval: my @f = (main::provoked("timer", 0), main::provoked("woken", 0)); sub { my $pid = shift; CORE::join "", map { $_->($pid) } @f }
@@ -374,7 +396,7 @@ panic: provoked at timer_expired
 panic: provoked at timer
 panic: provoked at woken
 
-=== TEST 25: where chunks are made nginx makes them instead
+=== TEST 26: where chunks are made nginx makes them instead
 --- config
     location = /t { content_by_lua_block { ngx.say("t") } }
 --- response_body_filters eval: main::provoked("chunked", 0)
@@ -383,7 +405,7 @@ panic: provoked at woken
 --- error_log
 panic: provoked at chunked
 
-=== TEST 26: when a worker starts it serves all the same
+=== TEST 27: when a worker starts it serves all the same
 --- http_config
     init_by_lua_block {
         local ffi = require "ffi"
@@ -402,7 +424,7 @@ panic: provoked at init_worker
 --- no_error_log
 never
 
-=== TEST 27: a directive's refuses the configuration
+=== TEST 28: a directive's refuses the configuration
 --- provoke: directive
 --- config
     location = /t { content_by_lua_block { ngx.say("t") } }
@@ -410,7 +432,7 @@ never
 --- error_log
 panic: provoked at directive
 
-=== TEST 28: so does one in init_by_lua's place
+=== TEST 29: so does one in init_by_lua's place
 --- provoke: init
 --- http_config
     init_by_lua_block { x = 1 }
