@@ -206,7 +206,8 @@ pub extern "C" fn spacer_req_set_uri(
                 }
             }
             if jump {
-                if !super::current().phase.is_in(Phase::Rewrite as u32) {
+                let phases = Phase::ServerRewrite as u32 | Phase::Rewrite as u32;
+                if !super::current().phase.is_in(phases) {
                     return super::disabled();
                 }
                 log_debug!(ctx.r, "lua set uri jump to \"{}\"", nginx::NgxStr::from_bytes(uri));

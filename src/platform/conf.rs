@@ -110,6 +110,8 @@ pub struct LocConf {
     pub has_gateway: bool,
     /// Whoever reaches the server may run any function: `spacer_private`.
     pub private_listener: bool,
+    /// The server's names; null but at its own level.
+    pub server_names: *mut Vec<ngx_str_t>,
     /// How long a function may run in one go before the log names it; 0 for ever.
     pub slow_function: ngx_msec_t,
 }

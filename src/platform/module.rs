@@ -6,7 +6,7 @@ use std::ptr;
 
 use nginx_sys::*;
 
-use super::access::{listener, token};
+use super::access::{self, listener, token};
 use super::conf::{self, LocConf, MainConf};
 use super::function::{error_page, variables};
 use super::gateway::directives::*;
@@ -107,7 +107,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 log_error!(NGX_LOG_EMERG, (*cf).log, "{message}");
                 return nginx::ERROR;
             }
-            if listener::check(cf) && load_projects(cf) {
+            if access::keep_names(cf) && listener::check(cf) && load_projects(cf) {
                 nginx::OK
             } else {
                 nginx::ERROR

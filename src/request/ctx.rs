@@ -27,7 +27,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, fault, guard, own, Request};
+use crate::nginx::{self, fault, guard, log_debug, own, Request};
 
 /// How a request's Lua ended other than by returning.
 #[derive(Clone, Copy)]
@@ -410,6 +410,8 @@ impl Ctx {
     pub fn drop_ctx_table(&self) {
         let slot = self.ctx_slot.replace(0);
         if slot != 0 {
+            // SAFETY: the request is live, or in the last steps of its life.
+            unsafe { log_debug!(self.r, "lua release ngx.ctx at ref {slot}") };
             self.vm().free_ctx_slot(slot);
         }
     }
