@@ -47,7 +47,8 @@ pub type Refusal = &'static str;
 struct Pending {
     timers: Vec<*mut Timer>,
     free: Vec<usize>,
-    /// Memory for the next timers.
+    /// Memory for the next timers, each in its box: the event loop has the address of one that waits.
+    #[expect(clippy::vec_box)]
     idle: Vec<Box<MaybeUninit<Timer>>>,
 }
 
