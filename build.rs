@@ -9,6 +9,9 @@ use std::{env, io};
 /// Where the boundary functions are.
 const BOUNDARY: [&str; 2] = ["src/api", "src/platform/api"];
 
+/// Where numbers are that both sides know, beside those of the boundary itself.
+const SHARED: [&str; 2] = ["src/conf/phase.rs", "src/request/capture.rs"];
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     nginx_features();
@@ -78,6 +81,10 @@ fn boundary_declarations(out: &Path) {
         let files = entries.map(|entry| entry.expect("an entry of the folder").path());
         sources.extend(files.filter(|path| path.extension().is_some_and(|e| e == "rs")));
     }
+    for file in SHARED {
+        println!("cargo::rerun-if-changed={file}");
+        sources.push(file.into());
+    }
     sources.sort();
 
     let config = cbindgen::Config {
@@ -86,6 +93,16 @@ fn boundary_declarations(out: &Path) {
         usize_is_size_t: true,
         documentation: false,
         style: cbindgen::Style::Type,
+        // No function takes a phase, so that it has to be asked for.
+        export: cbindgen::ExportConfig {
+            include: vec!["Phase".into()],
+            rename: [("Phase".into(), "spacer_phase_bit".into())].into(),
+            ..Default::default()
+        },
+        enumeration: cbindgen::EnumConfig {
+            rename_variants: cbindgen::RenameRule::QualifiedScreamingSnakeCase,
+            ..Default::default()
+        },
         ..Default::default()
     };
     let mut builder = cbindgen::Builder::new().with_config(config);
@@ -97,9 +114,30 @@ fn boundary_declarations(out: &Path) {
         .generate()
         .expect("the boundary functions of src/api can be declared in C")
         .write(&mut header);
-    // Constants become macros, which `ffi.cdef` doesn't take; Lua has its own.
     let header = String::from_utf8(header).expect("cbindgen writes UTF-8");
-    let declarations: Vec<_> =
-        header.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
-    fs::write(out.join("boundary.h"), declarations.join("\n")).expect("OUT_DIR is writable");
+    fs::write(out.join("boundary.h"), without_preprocessor(&header)).expect("OUT_DIR is writable");
+}
+
+/// The header as `ffi.cdef` takes it, which has no preprocessor: a macro for a number becomes a constant, and of what a standard of C
+/// decides, the `#else` is taken.
+fn without_preprocessor(header: &str) -> String {
+    let mut text = String::new();
+    let mut is_left_out = false;
+    for line in header.lines() {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["#if", ..] => is_left_out = true,
+            ["#else", ..] | ["#endif", ..] => is_left_out = false,
+            ["#define", name, value] if value.parse::<i32>().is_ok() => {
+                // All of Lua shares these names.
+                writeln!(text, "static const int SPACER_{name} = {value};").expect("a String");
+            }
+            [] => {}
+            [first, ..] if is_left_out || first.starts_with('#') => {}
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
 }

@@ -22,7 +22,7 @@ local function flatten(t, parts, n)
     return n
 end
 
-local SET = 8
+local SET = C.SPACER_PHASE_BIT_SET
 
 local function set_argument(index)
     if type(index) ~= "number" or index < 1 then

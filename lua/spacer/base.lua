@@ -13,11 +13,11 @@ local getinfo = debug.getinfo
 
 local _M = {
     C = C,
-    OK = 0,
-    FAIL = -1,
-    AGAIN = -2,
-    RAISE = -3,
-    NONE = -5,
+    OK = C.SPACER_OK,
+    FAIL = C.SPACER_FAIL,
+    AGAIN = C.SPACER_AGAIN,
+    RAISE = C.SPACER_RAISE,
+    NONE = C.SPACER_NONE,
     -- Yielded when a coroutine waits, so that a coroutine of the user's own passes it on to the scheduler.
     WAIT = require "spacer.wait",
     yield = yield,

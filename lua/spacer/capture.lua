@@ -8,7 +8,7 @@ local C, await, check = base.C, base.await, base.check
 local ffi_string = ffi.string
 local type, tostring, pairs, error, select, unpack = type, tostring, pairs, error, select, unpack
 
-local SHARE_VARS, COPY_VARS = 1, 2
+local SHARE_VARS, COPY_VARS = C.SPACER_SHARE_VARS, C.SPACER_COPY_VARS
 
 local batch_number = ffi.new("size_t[1]")
 local found = ffi.new("spacer_response")

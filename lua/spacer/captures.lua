@@ -1,6 +1,7 @@
 --- Makes the functions that put the captures of a match into a table. They are written for a number of groups and for
--- names rather than looping over them: LuaJIT compiles such a function as part of whatever calls it, and a loop with few
--- rounds not at all well. All places are read before a string is made, since that may run a finalizer, which may match.
+-- names rather than looping over them: LuaJIT compiles such a function as part of whatever calls it, and a loop with
+-- few rounds not at all well. All places are read before a string is made, since that may run a finalizer, which may
+-- match.
 
 local captures = require("spacer.base").C.spacer_regex_captures()
 local new_tab = require "table.new"
@@ -80,8 +81,8 @@ local function write(groups, names, numbers, duplicates)
     return loadstring(concat(lines, "\n"), "=captures")(captures, sub, collect_name)
 end
 
---- A function (text, res) that gives `res`, or a new table, with the captures of the last match. `stays` says that it is
---- for a pattern that stays compiled.
+--- A function (text, res) that gives `res`, or a new table, with the captures of the last match. `stays` says that it
+--- is for a pattern that stays compiled.
 return function(groups, names, numbers, duplicates, stays)
     if groups > MAX or #names > 0 and not stays then
         return loop(groups, names, numbers, duplicates)

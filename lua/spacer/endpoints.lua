@@ -13,8 +13,7 @@ local decode, encode = json_lib.decode, json_lib.encode
 local respond, respond_error, endpoints = functions.respond, functions.respond_error, functions.endpoints
 local pcall, type, tonumber = pcall, type, tonumber
 
--- As `src/api/platform.rs` numbers them.
-local APPEND, TRIGGER = 1, 2
+local APPEND, TRIGGER = C.SPACER_ENDPOINT_APPEND, C.SPACER_ENDPOINT_TRIGGER
 
 -- Reads the request's body into `out`. Returns nil and a message when there is none.
 local function read_body()

@@ -22,13 +22,9 @@ local decode_args = args_lib.decode
 local traceback = debug.traceback
 local yield = base.yield
 
-local ERR = 4
+local ERR = require("spacer.constants").ERR
 
--- What spacer_respond wraps a value in.
-local DATA, ERROR = 0, 1
-
--- Stands for the status that the function has set, or else 200.
-local STATUS_SET = 0
+local DATA, ERROR, STATUS_SET = C.SPACER_ANSWER_DATA, C.SPACER_ANSWER_ERROR, C.SPACER_STATUS_SET
 
 local route = ffi.new("spacer_route")
 local ids = ffi.new("spacer_trace_ids")

@@ -13,8 +13,10 @@ local new_table = require "table.new"
 -- Lua's numbers of its types.
 local NUMBER, STRING = 3, 4
 
--- How to store: bits.
-local SET, ADD, REPLACE, SAFE, BOOLEAN_VALUE = 0, 1, 2, 4, 8
+-- How to store: bits, none of them for `set`.
+local SET = 0
+local ADD, REPLACE, SAFE = C.SPACER_STORE_ADD, C.SPACER_STORE_REPLACE, C.SPACER_STORE_SAFE
+local BOOLEAN_VALUE = C.SPACER_STORE_BOOLEAN
 
 local value = ffi.new("spacer_dict_value")
 local ends = ffi.new("const size_t *[1]")
@@ -81,6 +83,10 @@ local function get(object, key)
     end
     local rc = C.spacer_dict_get(dict, key, #key, value)
     if rc ~= OK then
+        -- A list.
+        if rc == FAIL and value.expired then
+            return nil
+        end
         return failure(rc)
     end
     if value.expired then
@@ -189,7 +195,7 @@ function methods.incr(object, key, by, init, init_ttl)
         return nil, err
     end
     -- The reference makes it a number first, and then finds nil.
-    by = tonumber(by) or error("bad value arg: cannot convert 'nil' to 'double'", 2)
+    by = tonumber(by) or error("cannot convert 'nil' to 'double'", 2)
     if init then
         init = number_option(init, "init")
     end
@@ -231,6 +237,8 @@ function methods.expire(object, key, exptime)
     if not exptime or exptime ~= exptime then
         error("bad \"exptime\" argument", 2)
     end
+    -- A number in a string is one, and true isn't 1 as it would be for the call below.
+    exptime = exptime + 0
     local err
     key, err = key_string(key)
     if not key then

@@ -2,9 +2,8 @@
 
 local ffi = require "ffi"
 local base = require "spacer.base"
-local C, await, check, bad_argument, out, out_string =
-    base.C, base.await, base.check, base.bad_argument, base.out, base.out_string
-local type, tonumber, error, select = type, tonumber, error, select
+local C, out, out_string = base.C, base.out, base.out_string
+local type, tonumber, error = type, tonumber, error
 
 local seconds = ffi.new("int64_t[1]")
 

@@ -3,9 +3,12 @@
 import os
 import pathlib
 import re
+import time
 
 import processes
 from server import Server
+
+SETTLE_SECONDS = 0.5
 
 # By how much more, in KiB, one moment's memory may differ from another's: heaps are fuller at one than at another.
 SLACK = {"resident, KiB": 512, "private, KiB": 512, "descriptors": 0, "shared, KiB": 0, "mappings": 12}
@@ -35,6 +38,8 @@ def of_process(pid: int) -> dict[str, int]:
 
 def measure(server: Server) -> dict[str, dict[str, int]]:
     """The master, and the worker that came first."""
+    # The master closes its channel to a worker some time after that has gone.
+    time.sleep(SETTLE_SECONDS)
     return {"master": of_process(server.master()), "fresh worker": of_process(server.workers()[0])}
 
 

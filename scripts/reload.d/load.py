@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-KINDS = ("return", "plain", "sleep", "threads", "timer", "capture", "function")
+KINDS = ("return", "plain", "sleep", "threads", "timer", "capture", "shared", "function")
 TIMEOUT = 30
 
 

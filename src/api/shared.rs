@@ -2,9 +2,7 @@
 
 use std::ffi::c_int;
 
-use shdict::{
-    Dict, End, IsAList, Item, Kind, Mode, NotAList, Popped, PushError, Store, StoreError, Value,
-};
+use shdict::{Dict, End, Item, Kind, Mode, NotAList, Popped, PushError, Store, StoreError, Value};
 
 use super::{arg, boundary, error, scratch, spacer_str, FAIL, NONE, OK, RAISE};
 use crate::conf;
@@ -32,11 +30,11 @@ pub struct spacer_dict_value {
 }
 
 /// How to store: bits.
-const ADD: c_int = 1;
-const REPLACE: c_int = 2;
-const SAFE: c_int = 4;
+pub const STORE_ADD: c_int = 1;
+pub const STORE_REPLACE: c_int = 2;
+pub const STORE_SAFE: c_int = 4;
 /// Of a number: that it is a boolean.
-const BOOLEAN: c_int = 8;
+pub const STORE_BOOLEAN: c_int = 8;
 
 /// The dictionary of that index in the configuration that a VM is being made for, and its name; null beyond the last.
 #[no_mangle]
@@ -96,7 +94,7 @@ fn not_a_list(_: NotAList) -> c_int {
     error(FAIL, format_args!("value not a list"))
 }
 
-/// What is under the key, also if it has expired; `NONE` if nothing is.
+/// What is under the key, also if it has expired, which a failure to read a list says as well; `NONE` if nothing is.
 #[no_mangle]
 pub unsafe extern "C" fn spacer_dict_get(
     dict: *const spacer_dict,
@@ -109,16 +107,18 @@ pub unsafe extern "C" fn spacer_dict_get(
         with(dict, |dict, now| {
             let text = scratch();
             match dict.get(arg(key, key_len), now, text) {
-                Ok(Some(got)) => {
+                Some(got) => {
+                    out.expired = got.expired;
+                    if got.kind == Kind::List {
+                        return error(FAIL, format_args!("value is a list"));
+                    }
                     out.kind = got.kind as c_int;
                     out.flags = got.flags as c_int;
                     out.number = got.number;
-                    out.expired = got.expired;
                     out.text.set(text);
                     OK
                 }
-                Ok(None) => NONE,
-                Err(IsAList) => error(FAIL, format_args!("value is a list")),
+                None => NONE,
             }
         })
     }
@@ -142,12 +142,12 @@ unsafe fn store<'a>(
     // SAFETY: the caller's promise.
     unsafe {
         with(dict, |dict, now| {
-            let mode = match how & (ADD | REPLACE) {
-                ADD => Mode::Add,
-                REPLACE => Mode::Replace,
+            let mode = match how & (STORE_ADD | STORE_REPLACE) {
+                STORE_ADD => Mode::Add,
+                STORE_REPLACE => Mode::Replace,
                 _ => Mode::Set,
             };
-            let (safe, ttl) = (how & SAFE != 0, milliseconds(exptime));
+            let (safe, ttl) = (how & STORE_SAFE != 0, milliseconds(exptime));
             let (key, value, flags) = (arg(key, key_len), value(), flags as u32);
             let stored = dict.store(&Store { mode, safe, key, value, ttl, flags }, now);
             out.forcible = stored.forcible;
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn spacer_dict_store_number(
     flags: c_int,
     out: &mut spacer_dict_value,
 ) -> c_int {
-    let value = || match how & BOOLEAN {
+    let value = || match how & STORE_BOOLEAN {
         0 => Value::Number(number),
         _ => Value::Boolean(number != 0.0),
     };

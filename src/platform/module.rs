@@ -123,8 +123,7 @@ unsafe fn load_projects(cf: *mut ngx_conf_t) -> bool {
     unsafe {
         let conf = conf::main_conf(cf);
         let Some(folders) = conf.folders.as_ref() else { return true };
-        let http = nginx::conf_ctx(cf);
-        let env = nginx::module_conf::<LocConf>(http.loc_conf, module()).environment();
+        let env = conf::loc_conf_of(&*cf).environment();
         let loaded = Projects::load(folders, &env).and_then(|projects| {
             let served = conf.served.as_ref().map(Vec::as_slice).unwrap_or_default();
             served.iter().try_for_each(|served| projects.check(served)).map(|()| projects)

@@ -1,7 +1,8 @@
 //! What the module knows of a request: its VM, its tasks, its output, how its Lua ended.
 //!
 //! A `Ctx` is made when Lua first runs for a request and lives until the request's pool is destroyed. `Ctx`es are
-//! recycled, so that a request in the steady state allocates nothing here.
+//! recycled, so that a request in the steady state allocates nothing here. When many requests are under way at once, those of
+//! the later ones are in their requests' pools, which tend to have room for it.
 //!
 //! Whatever runs for a request may be called while something else does: Lua prints, nginx's filters run Lua, which looks at the same
 //! context. So it is only ever shared, and what changes is in cells, none of which is borrowed across a call into nginx or Lua.
@@ -63,6 +64,8 @@ pub struct Ctx {
     pub ctx_slot: Cell<c_int>,
     /// The request's pool will release the `Ctx`.
     registered: Cell<bool>,
+    /// It is in the request's pool.
+    in_pool: Cell<bool>,
     /// The `Content-Type` has been set, or must not be defaulted.
     pub mime_set: Cell<bool>,
     /// Lua has set a response header: `Content-Length` and the like are left alone.
@@ -91,11 +94,12 @@ pub struct Ctx {
 /// `Ctx`es waiting for their next request, linked by `next`.
 struct Idle {
     first: *mut Ctx,
-    count: usize,
+    /// How many are recycled, idle or not.
+    recycled: usize,
 }
 
-static IDLE: Worker<Idle> = Worker::new(Idle { first: ptr::null_mut(), count: 0 });
-const IDLE_MAX: usize = 1024;
+static IDLE: Worker<Idle> = Worker::new(Idle { first: ptr::null_mut(), recycled: 0 });
+const RECYCLED_MAX: usize = 256;
 
 /// The request's `Ctx`, if it has one.
 ///
@@ -144,11 +148,10 @@ pub unsafe fn create<'a>(r: Request, vm: Rc<Vm>) -> &'a Ctx {
     unsafe {
         let idle = &mut *IDLE.get();
         let ctx = if idle.first.is_null() {
-            allocate()
+            allocate(r, idle)
         } else {
             let first = idle.first;
             idle.first = (*first).next;
-            idle.count -= 1;
             first
         };
         (*ctx).r = r;
@@ -158,8 +161,23 @@ pub unsafe fn create<'a>(r: Request, vm: Rc<Vm>) -> &'a Ctx {
     }
 }
 
+// What nginx's pools give is aligned for a pointer.
+const _: () = assert!(align_of::<Ctx>() <= align_of::<*const ()>());
+
 #[cold]
-fn allocate() -> *mut Ctx {
+unsafe fn allocate(r: Request, idle: &mut Idle) -> *mut Ctx {
+    if idle.recycled >= RECYCLED_MAX {
+        // SAFETY: the request is live, and what is allocated is aligned and large enough.
+        unsafe {
+            let ctx: *mut Ctx = ngx_palloc((*r).pool, size_of::<Ctx>()).cast();
+            if !ctx.is_null() {
+                ctx.write(Ctx::empty());
+                (*ctx).in_pool.set(true);
+                return ctx;
+            }
+        }
+    }
+    idle.recycled += 1;
     Box::into_raw(Box::new(Ctx::empty()))
 }
 
@@ -194,7 +212,7 @@ pub unsafe fn keep(ctx: &Ctx) -> bool {
 /// # Safety
 /// The request is live, its Lua has ended and its response has been handed over.
 pub unsafe fn release_if_done(ctx: &Ctx) {
-    // SAFETY: the caller's promise; the box was leaked in `create`.
+    // SAFETY: the caller's promise.
     unsafe {
         if ctx.registered.get() {
             return;
@@ -283,22 +301,27 @@ unsafe fn vm_of_its_own(r: Request) -> Option<Rc<Vm>> {
 }
 
 unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
-    // SAFETY: `data` is the box leaked in `create`, and the clean-up runs once.
+    // SAFETY: `data` is what `create` made, and the clean-up runs once.
     unsafe {
         let ctx = data.cast::<Ctx>();
         let log = (*ngx_cycle).log;
+        let in_pool = (*ctx).in_pool.get();
         let clean = guard(log, false, || {
             (*ctx).forget_request();
             fault::point("cleanup");
-            (*ctx).recycle();
+            if !in_pool {
+                (*ctx).recycle();
+            }
             true
         });
         let idle = &mut *IDLE.get();
-        if clean && idle.count < IDLE_MAX {
+        if in_pool {
+            guard(log, (), || ptr::drop_in_place(ctx));
+        } else if clean {
             (*ctx).next = idle.first;
             idle.first = ctx;
-            idle.count += 1;
         } else {
+            idle.recycled -= 1;
             guard(log, (), || drop(Box::from_raw(ctx)));
         }
     }
@@ -314,6 +337,7 @@ impl Ctx {
             phase: Cell::new(Phase::None),
             ctx_slot: Cell::new(0),
             registered: Cell::new(false),
+            in_pool: Cell::new(false),
             mime_set: Cell::new(false),
             headers_set: Cell::new(false),
             watch: Cell::new(None),

@@ -3,7 +3,8 @@
 //! What is in a place is made of cells, so that it can be looked at while anything else happens, and is used again by the
 //! next that comes. Who found something asks [`Found::is_there`] after whatever may have removed it.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, UnsafeCell};
+use std::mem::MaybeUninit;
 use std::num::NonZeroU32;
 use std::ops::Deref;
 
@@ -39,8 +40,12 @@ const FIRST: u32 = 64;
 const BLOCKS: usize = (u32::BITS - FIRST.ilog2()) as usize;
 const NONE: u32 = u32::MAX;
 
+/// Memory for places. What was never used isn't written, so that it costs no memory but that of addresses.
+type Block<T> = Box<[UnsafeCell<MaybeUninit<Place<T>>>]>;
+
 pub struct Arena<T> {
-    blocks: [OnceCell<Box<[Place<T>]>>; BLOCKS],
+    blocks: [OnceCell<Block<T>>; BLOCKS],
+    /// The places below that have been made.
     used: Cell<u32>,
     free: Cell<u32>,
 }
@@ -107,23 +112,31 @@ impl<T: Default> Arena<T> {
     fn grow(&self) -> u32 {
         let index = self.used.get();
         assert!(index < NONE - FIRST, "there are places left");
-        let (block, _) = position(index);
-        self.blocks[block].get_or_init(|| {
-            let new = || Place {
-                generation: Cell::new(1),
-                next_free: Cell::new(NONE),
-                value: T::default(),
-            };
-            (0..(FIRST as usize) << block).map(|_| new()).collect()
+        let (block, offset) = position(index);
+        let places = self.blocks[block].get_or_init(|| {
+            let places = Box::<[UnsafeCell<MaybeUninit<Place<T>>>]>::new_uninit_slice(
+                (FIRST as usize) << block,
+            );
+            // SAFETY: a place that isn't made may hold anything.
+            unsafe { places.assume_init() }
         });
+        let new =
+            Place { generation: Cell::new(1), next_free: Cell::new(NONE), value: T::default() };
+        // SAFETY: nobody has a reference to a place that isn't made.
+        unsafe { (*places[offset].get()).write(new) };
         self.used.set(index + 1);
         index
     }
 
     #[inline]
     fn place(&self, index: u32) -> Option<&Place<T>> {
+        if index >= self.used.get() {
+            return None;
+        }
         let (block, offset) = position(index);
-        self.blocks.get(block)?.get()?.get(offset)
+        let place = self.blocks.get(block)?.get()?.get(offset)?;
+        // SAFETY: it was made, and is only shared since.
+        Some(unsafe { (*place.get()).assume_init_ref() })
     }
 
     #[inline]
@@ -144,6 +157,18 @@ impl<T: Default> Arena<T> {
         if next != 0 {
             found.place.next_free.set(self.free.get());
             self.free.set(found.id.index);
+        }
+    }
+}
+
+impl<T> Drop for Arena<T> {
+    fn drop(&mut self) {
+        for index in 0..self.used.get() {
+            let (block, offset) = position(index);
+            if let Some(places) = self.blocks[block].get_mut() {
+                // SAFETY: the places below `used` were made, and are dropped once.
+                unsafe { places[offset].get_mut().assume_init_drop() };
+            }
         }
     }
 }
@@ -200,6 +225,18 @@ mod tests {
         let new = put(&arena, 2);
         assert_eq!(old.index, new.index);
         assert_eq!((at(&arena, old), at(&arena, new)), (None, Some(2)));
+    }
+
+    #[test]
+    fn values_are_dropped_with_the_arena() {
+        let value = std::rc::Rc::new(());
+        let arena: Arena<Cell<Option<std::rc::Rc<()>>>> = Arena::new();
+        for _ in 0..100 {
+            arena.insert().set(Some(value.clone()));
+        }
+        assert_eq!(std::rc::Rc::strong_count(&value), 101);
+        drop(arena);
+        assert_eq!(std::rc::Rc::strong_count(&value), 1);
     }
 
     #[test]

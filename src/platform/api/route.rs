@@ -89,16 +89,16 @@ pub extern "C" fn spacer_find_route(route: &mut spacer_route) -> c_int {
                 }
                 Kind::Private => private(ctx, conf, route),
                 Kind::Gateway(gateway) => routed(ctx, gateway, route),
-                Kind::Append => posted(r, route, APPEND, access::to_append(r)),
-                Kind::Trigger => posted(r, route, TRIGGER, access::to_private(r, conf)),
+                Kind::Append => posted(r, route, ENDPOINT_APPEND, access::to_append(r)),
+                Kind::Trigger => posted(r, route, ENDPOINT_TRIGGER, access::to_private(r, conf)),
             }
         }
     })
 }
 
-/// What `lua/spacer/endpoints.lua` calls its endpoints.
-const APPEND: c_int = 1;
-const TRIGGER: c_int = 2;
+/// The endpoints of `lua/spacer/endpoints.lua`.
+pub const ENDPOINT_APPEND: c_int = 1;
+pub const ENDPOINT_TRIGGER: c_int = 2;
 
 /// A request for one of the platform's own endpoints, which take `POST` only.
 unsafe fn posted(r: Request, route: &mut spacer_route, endpoint: c_int, allowed: bool) -> c_int {
@@ -120,7 +120,7 @@ unsafe fn posted(r: Request, route: &mut spacer_route, endpoint: c_int, allowed:
 pub extern "C" fn spacer_name_function(name: *const u8, len: usize, out: &mut spacer_str) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's string.
-        let name = nginx::Text(unsafe { arg(name, len) }).to_string();
+        let name = nginx::NgxStr::from_bytes(unsafe { arg(name, len) }).to_string();
         match gateway::function_name(&name) {
             Ok(function) => {
                 let mut call = new_call(ctx);
@@ -233,9 +233,6 @@ unsafe fn method(r: Request) -> Option<Method> {
     }
 }
 
-/// What stands before the value, and behind it, in each kind of answer.
-const WRAPPERS: [(&[u8], &[u8]); 2] = [(b"{\"data\":", b"}\n"), (b"{\"error\":", b"}\n")];
-
 /// Whether the function has begun a response of its own. Over HTTP/1.0 that is so before the header is sent.
 #[no_mangle]
 pub extern "C" fn spacer_response_begun() -> bool {
@@ -243,13 +240,20 @@ pub extern "C" fn spacer_response_begun() -> bool {
     begun == 1
 }
 
-/// Answers with a status and `{"data": value}` for kind 0, `{"error": value}` for kind 1; `value` is JSON. Status 0 stands
-/// for the one that was set, or else 200. A null value, and a status that allows no body, make an answer without one. It is
+/// What a function's answer wraps its value in: `{"data": value}`, or else `{"error": value}`.
+pub const ANSWER_DATA: c_int = 0;
+#[allow(dead_code)] // Lua's.
+pub const ANSWER_ERROR: c_int = 1;
+
+/// Stands for the status that was set, or else 200.
+pub const STATUS_SET: c_int = 0;
+
+/// Answers with a status and a value in JSON, wrapped as `kind` says. A null value, and a status that allows no body, make an answer without one. It is
 /// sent when the coroutine ends. What was printed before and not yet sent is dropped.
 #[no_mangle]
 pub extern "C" fn spacer_respond(
     status: c_int,
-    kind: usize,
+    kind: c_int,
     value: *const u8,
     len: usize,
 ) -> c_int {
@@ -260,7 +264,7 @@ pub extern "C" fn spacer_respond(
                 return error(FAIL, format_args!("the response was already begun"));
             }
             let out = &mut (*ctx.r).headers_out;
-            if status != 0 {
+            if status != STATUS_SET {
                 out.status = status as ngx_uint_t;
                 out.status_line.len = 0;
             } else if out.status == 0 {
@@ -272,10 +276,13 @@ pub extern "C" fn spacer_respond(
             let mut stage = ctx.output.stage();
             stage.clear();
             if with_body && !value.is_null() {
-                let (head, tail) = WRAPPERS[kind];
+                let head: &[u8] = match kind {
+                    ANSWER_DATA => b"{\"data\":",
+                    _ => b"{\"error\":",
+                };
                 stage.extend_from_slice(head);
                 stage.extend_from_slice(arg(value, len));
-                stage.extend_from_slice(tail);
+                stage.extend_from_slice(b"}\n");
             }
             let length = stage.len();
             if length > 0 && !typed {
