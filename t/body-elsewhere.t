@@ -22,7 +22,7 @@ our $Halves = [
 add_block_preprocessor(sub {
     my $block = shift;
     $block->set_value(config => $block->config . $main::Location);
-    $block->set_value(raw_request_middle_delay => 0.1) if defined $block->raw_request;
+    $block->set_value(raw_request_middle_delay => $ENV{TEST_NGINX_USE_VALGRIND} ? 2 : 0.1) if defined $block->raw_request;
 });
 
 no_long_string();
