@@ -19,7 +19,7 @@ nginx_tree = $(CURDIR)/build/nginx-$(nginx_kind)/src
 export NGINX_SOURCE_DIR = $(nginx_tree)
 export NGINX_BUILD_DIR = $(nginx_tree)/objs
 
-.PHONY: help setup dev test test-crash test-reload bench bench-topics fuzz lint build install clean
+.PHONY: help setup dev test test-crash test-reload test-panics test-asan test-valgrind bench bench-topics fuzz lint build install clean
 
 help: ## Show this list
 	@echo 'usage: make VERB'
@@ -42,6 +42,15 @@ test-crash: build ## Kill nginx and the stores under load, and check that topics
 
 test-reload: build ## Reload, upgrade, stop and crash nginx under load, and check that nothing fails or grows (ARGS='--reloads N ...')
 	@scripts/test-reload $(ARGS)
+
+test-panics: setup ## Provoke a panic at each kind of entry, in a build of its own
+	@scripts/test-panics
+
+test-asan: setup ## Run suites against a module built for the address sanitizer (ARGS='FILE.t...')
+	@scripts/test-asan $(ARGS)
+
+test-valgrind: setup ## Run suites under valgrind (ARGS='FILE.t...')
+	@scripts/test-valgrind $(ARGS)
 
 bench: build ## Measure against the peer (ARGS='--only NAME,...', ARGS=--sleepers)
 	@scripts/setup bench

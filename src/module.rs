@@ -30,7 +30,7 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: Some(conf::merge_loc_conf),
 };
 
-const SETTINGS: [ngx_command_t; 15] = [
+const SETTINGS: [ngx_command_t; 16] = [
     main_str(c"lua_package_path", offset_of!(MainConf, package_path)),
     main_str(c"lua_package_cpath", offset_of!(MainConf, package_cpath)),
     command(
@@ -47,6 +47,7 @@ const SETTINGS: [ngx_command_t; 15] = [
     main_num(c"lua_regex_match_limit", offset_of!(MainConf, regex_match_limit)),
     main_flag(c"rewrite_by_lua_no_postpone", offset_of!(MainConf, rewrite_no_postpone)),
     main_flag(c"access_by_lua_no_postpone", offset_of!(MainConf, access_no_postpone)),
+    main_flag(c"precontent_by_lua_no_postpone", offset_of!(MainConf, precontent_no_postpone)),
     flag(c"lua_check_client_abort", offset_of!(LocConf, check_client_abort)),
     flag(c"lua_need_request_body", offset_of!(LocConf, need_request_body)),
     flag(c"lua_http10_buffering", offset_of!(LocConf, http10_buffering)),
@@ -171,13 +172,14 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls this with the worker's cycle.
     unsafe {
-        guard((*cycle).log, nginx::ERROR, || {
+        guard((*cycle).log, (), || {
             if let Some(conf) = conf::conf_of(cycle) {
                 regex::adopt(conf);
             }
-            run_in_worker(cycle, Phase::InitWorker);
-            nginx::OK
-        })
+        });
+        // As with an error of Lua's, the worker serves: without it the master would start the next one, again and again.
+        guard((*cycle).log, (), || run_in_worker(cycle, Phase::InitWorker));
+        nginx::OK
     }
 }
 

@@ -91,7 +91,7 @@ pub const COMMANDS: [ngx_command_t; 1] =
     [command(c"lua_shared_dict", MAIN | TAKE2, add_dictionary, AT_MAIN, 0)];
 
 /// `lua_shared_dict NAME SIZE;`
-unsafe extern "C" fn add_dictionary(
+unsafe fn add_dictionary(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     _conf: *mut c_void,

@@ -14,8 +14,9 @@ use nginx_sys::*;
 
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, guard, log_debug_at, log_error, Request};
-use crate::phase::timer::{self, Origin};
+use crate::nginx::{self, fault, guard, guard_or, log_debug_at, log_error, Request};
+use crate::phase::timer as requests;
+use crate::phase::timer::Origin;
 use crate::run::shutdown;
 
 struct Timer {
@@ -164,16 +165,32 @@ unsafe fn abort_all() {
 unsafe fn run(timer: *mut Timer, premature: bool) {
     // SAFETY: the timer was leaked by `add`, and is nobody's but ours.
     unsafe {
-        let Timer { vm, coroutine, origin, every, place, limits, .. } = ptr::read(timer);
-        let pending = pending();
-        pending.timers[place] = ptr::null_mut();
-        pending.free.push(place);
+        let taken = ptr::read(timer);
         let memory = Box::from_raw(timer.cast::<MaybeUninit<Timer>>());
+        let pending = pending();
+        pending.timers[taken.place] = ptr::null_mut();
+        pending.free.push(taken.place);
         if pending.idle.len() < IDLE_MAX {
             pending.idle.push(memory);
         }
+        let is_ours = Cell::new(true);
+        let begin = || begin(&taken, premature, &is_ours);
+        guard_or((*ngx_cycle).log, begin, || {
+            if is_ours.get() {
+                failed(&taken.vm, taken.coroutine, "internal error");
+            }
+        });
+    }
+}
+
+/// Runs the timer's function, whose coroutine is the timer's until `is_ours` says otherwise.
+unsafe fn begin(timer: &Timer, premature: bool, is_ours: &Cell<bool>) {
+    // SAFETY: the coroutine has the function and its arguments on its stack.
+    unsafe {
+        let &Timer { ref vm, coroutine, ref origin, every, limits, .. } = timer;
+        fault::point("timer_expired");
         if let Some(delay) = every.filter(|_| ngx_exiting == 0) {
-            if again(&vm, coroutine, &origin, delay, limits).is_none() {
+            if again(vm, coroutine, origin, delay, limits).is_none() {
                 log_error!(
                     NGX_LOG_ALERT,
                     (*ngx_cycle).log,
@@ -183,17 +200,19 @@ unsafe fn run(timer: *mut Timer, premature: bool) {
         }
         if running().get() >= limits.running {
             let message = format!("{} lua_max_running_timers are not enough", limits.running);
-            return failed(&vm, coroutine, &message);
+            is_ours.set(false);
+            return failed(vm, coroutine, &message);
         }
-        let r = timer::create(&origin, ended);
+        let r = requests::create(origin, ended);
+        is_ours.set(false);
         if r.is_null() {
-            return failed(&vm, coroutine, "could not create fake request");
+            return failed(vm, coroutine, "could not create fake request");
         }
         running().set(running().get() + 1);
         let l = coroutine.l;
         lua::lua_pushboolean(l, premature as i32);
         lua::lua_insert(l, 2);
-        timer::run_coroutine(r, &vm, coroutine, lua::lua_gettop(l) - 1);
+        requests::run_coroutine(r, vm, coroutine, lua::lua_gettop(l) - 1);
     }
 }
 

@@ -444,3 +444,33 @@ location /t {
 5000
 --- no_error_log
 [error]
+
+
+
+=== TEST 17: a thread of another request's is refused with an error
+--- config
+location /keep {
+    content_by_lua_block {
+        require "shared".thread = ngx.thread.spawn(function() ngx.sleep(0.01) ngx.say("ended by itself") end)
+        ngx.print(ngx.location.capture("/t").body)
+    }
+}
+location /t {
+    content_by_lua_block {
+        local other = require "shared".thread
+        ngx.say(pcall(ngx.thread.kill, other))
+        ngx.say(pcall(ngx.thread.wait, other))
+        ngx.say(coroutine.status(other))
+    }
+}
+--- http_config
+init_by_lua_block { package.loaded.shared = {} }
+--- request
+GET /keep
+--- response_body
+falseno co ctx found
+falseno co ctx found
+running
+ended by itself
+--- no_error_log
+[error]

@@ -119,6 +119,7 @@ require "spacer.log"(ngx)
 
 require "spacer.globals"
 require "spacer.endpoints"
+require "spacer.ndk"
 
 return {
     ctx_tables = ctx_tables,

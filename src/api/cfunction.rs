@@ -3,12 +3,14 @@
 
 use std::ffi::{c_int, CStr};
 use std::hint::unreachable_unchecked;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use mlua::ffi as lua;
 use mlua::ffi::lua_State;
 
 use super::current;
 use crate::lua::push_wait;
+use crate::nginx::{fault, panic_message};
 use crate::request::ctx::Ctx;
 
 /// Returns nil and a message.
@@ -27,6 +29,28 @@ pub unsafe fn raise(l: *mut lua_State, message: &CStr) -> ! {
     unsafe {
         lua::luaL_error(l, c"%s".as_ptr(), message.as_ptr());
         unreachable_unchecked()
+    }
+}
+
+/// Runs what may panic, but doesn't raise; a panic becomes a raised error. (One that raises may not be run in here: it would unwind
+/// through what catches panics.)
+pub unsafe fn guarded<T>(l: *mut lua_State, f: impl FnOnce() -> T) -> T {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        fault::point("c_function");
+        f()
+    }));
+    match caught {
+        Ok(value) => value,
+        Err(panic) => {
+            super::error(super::RAISE, format_args!("internal error: {}", panic_message(&*panic)));
+            drop(panic);
+            // SAFETY: nothing with a destructor is left; the message is copied before it is raised.
+            unsafe {
+                let text = super::last_error();
+                lua::lua_pushlstring(l, text.as_ptr().cast(), text.len());
+                lua::lua_error(l)
+            }
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod encoding;
 pub mod headers_in;
 pub mod headers_out;
 pub mod log;
+pub mod ndk;
 pub mod output;
 pub mod regex;
 pub mod regex_ffi;
@@ -33,7 +34,7 @@ use coro::Wait;
 use crate::conf::phase::{Phase, HANDLERS};
 use crate::lua::CModule;
 use crate::nginx::cell::Worker;
-use crate::nginx::panic_message;
+use crate::nginx::{fault, panic_message};
 use crate::request::ctx::Ctx;
 pub use crate::request::current::current;
 use crate::request::tasks::{scheduler, Requests};
@@ -115,13 +116,21 @@ pub fn error_bytes(status: c_int, message: &[u8]) -> c_int {
 /// The text of the last `FAIL` or `RAISE`.
 #[no_mangle]
 pub extern "C" fn spacer_last_error(out: &mut spacer_str) {
+    out.set(last_error());
+}
+
+fn last_error<'a>() -> &'a [u8] {
     // SAFETY: one thread; the text stays until the next error.
-    out.set(unsafe { &*LAST_ERROR.get() });
+    unsafe { &*LAST_ERROR.get() }
 }
 
 /// Runs a boundary function's body; a panic in it becomes a raised error.
 #[inline]
 pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
+    let f = || {
+        fault::point("boundary");
+        f()
+    };
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         error(RAISE, format_args!("internal error: {}", panic_message(&*panic)))
     })

@@ -8,13 +8,14 @@ use mlua::ffi as lua;
 use mlua::ffi::lua_State;
 use nginx_sys::*;
 
-use super::cfunction::{context, disabled, nil_and, raise, yield_and_wait};
+use super::cfunction::{context, disabled, guarded, nil_and, raise, yield_and_wait};
 use super::current;
 use crate::conf::phase::{Phase, HANDLERS, WAITING};
 use crate::conf::{self, main_conf_of};
 use crate::lua::{string_at, traceback, Coroutine};
 use crate::nginx::cell::Worker;
 use crate::phase::timer::Origin;
+use crate::request::ctx::Ctx;
 use crate::request::tasks::{move_results, scheduler, set_no_task, task_of, Requests};
 use crate::timer::{self, Limits};
 
@@ -148,7 +149,7 @@ unsafe extern "C-unwind" fn spawn(l: *mut lua_State) -> c_int {
             child.keep_spawner(l);
             spawner = Coroutine::kept_elsewhere(l);
         }
-        scheduler().spawn(&mut Requests, task, spawner, child, arguments);
+        guarded(l, || scheduler().spawn(&mut Requests, task, spawner, child, arguments));
         yield_and_wait(l)
     }
 }
@@ -156,15 +157,19 @@ unsafe extern "C-unwind" fn spawn(l: *mut lua_State) -> c_int {
 /// The ids of the light threads that are waited for, until the scheduler has them.
 static JOINED: Worker<Vec<TaskId>> = Worker::new(Vec::new());
 
-/// The id of the light thread at `index`, which may be gone; raises when it is none.
-unsafe fn light_thread(l: *mut lua_State, index: c_int) -> Option<TaskId> {
+/// The id of the light thread at `index`, which may be gone; raises when it is no coroutine, or a task of another request's.
+unsafe fn light_thread(l: *mut lua_State, ctx: &Ctx, index: c_int) -> Option<TaskId> {
     // SAFETY: Lua calls the caller with its arguments on the stack.
     unsafe {
         let coroutine = lua::lua_tothread(l, index);
         if coroutine.is_null() {
             lua::luaL_argerror(l, index, c"lua thread expected".as_ptr());
         }
-        task_of(coroutine).filter(|&task| !scheduler().is_entry(task))
+        let task = task_of(coroutine)?;
+        if scheduler().owner(task).is_some_and(|owner| !std::ptr::eq(owner, ctx)) {
+            raise(l, c"no co ctx found");
+        }
+        Some(task).filter(|&task| !scheduler().is_entry(task))
     }
 }
 
@@ -180,14 +185,18 @@ unsafe extern "C-unwind" fn wait(l: *mut lua_State) -> c_int {
         }
         (*JOINED.get()).clear();
         for index in 1..=n {
-            let Some(child) = light_thread(l, index) else {
+            let Some(child) = light_thread(l, ctx, index) else {
                 raise(l, c"attempt to wait on a coroutine that is not a user thread");
             };
             (*JOINED.get()).push(child);
         }
         let children = std::mem::take(&mut *JOINED.get());
-        let joined = scheduler().join(&mut Requests, task, Coroutine::kept_elsewhere(l), &children);
-        *JOINED.get() = children;
+        let caller = Coroutine::kept_elsewhere(l);
+        let joined = guarded(l, move || {
+            let joined = scheduler().join(&mut Requests, task, caller, &children);
+            *JOINED.get() = children;
+            joined
+        });
         match joined {
             Join::Wait => yield_and_wait(l),
             Join::Ended(child, well) => {
@@ -206,12 +215,13 @@ unsafe extern "C-unwind" fn kill(l: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this with its arguments on the stack.
     unsafe {
         let ctx = context(l, WAITING);
-        let Some(child) = light_thread(l, 1) else { return nil_and(l, c"not user thread") };
+        let Some(child) = light_thread(l, ctx, 1) else { return nil_and(l, c"not user thread") };
         let Some(task) = current().task else { disabled(l) };
         if ctx.batches.has_task(child) {
             return nil_and(l, c"pending subrequests");
         }
-        match scheduler().kill(&mut Requests, task, Coroutine::kept_elsewhere(l), child) {
+        let caller = Coroutine::kept_elsewhere(l);
+        match guarded(l, || scheduler().kill(&mut Requests, task, caller, child)) {
             Kill::Killed => {
                 lua::lua_pushinteger(l, 1);
                 1
@@ -295,7 +305,7 @@ unsafe fn add_timer(l: *mut lua_State, every: bool) -> c_int {
         let Some(coroutine) = timer_coroutine(l) else {
             raise(l, c"no memory");
         };
-        match register(coroutine, delay, every, limits) {
+        match guarded(l, || register(coroutine, delay, every, limits)) {
             Ok(()) => {
                 lua::lua_pushinteger(l, 1);
                 1

@@ -39,6 +39,7 @@ pub struct MainConf {
     pub regex_match_limit: ngx_int_t,
     pub rewrite_no_postpone: ngx_flag_t,
     pub access_no_postpone: ngx_flag_t,
+    pub precontent_no_postpone: ngx_flag_t,
 }
 
 /// `http`, `server` and `location` level. What each request looks at comes first, so that it is together in the caches.
@@ -212,7 +213,7 @@ pub unsafe fn new_vm(conf: &MainConf, caches: bool) -> Result<Rc<Vm>, String> {
 
 impl MainConf {
     /// Every number and its default.
-    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 7] {
+    fn numbers(&mut self) -> [(&mut ngx_int_t, ngx_int_t); 8] {
         [
             (&mut self.thread_cache_max, 1024),
             (&mut self.max_pending_timers, 1024),
@@ -221,6 +222,7 @@ impl MainConf {
             (&mut self.regex_match_limit, 0),
             (&mut self.rewrite_no_postpone, 0),
             (&mut self.access_no_postpone, 0),
+            (&mut self.precontent_no_postpone, 0),
         ]
     }
 
@@ -251,6 +253,7 @@ impl MainConf {
         match phase {
             Phase::Rewrite => self.rewrite_no_postpone != 1,
             Phase::Access => self.access_no_postpone != 1,
+            Phase::Precontent => self.precontent_no_postpone != 1,
             phase => phase == Phase::Log,
         }
     }

@@ -5,6 +5,8 @@ use std::ptr;
 
 use nginx_sys::*;
 
+use super::{fault, guard, CONF_ERROR};
+
 pub const MAIN: usize = NGX_HTTP_MAIN_CONF as usize;
 pub const SRV: usize = NGX_HTTP_SRV_CONF as usize;
 pub const SIF: usize = NGX_HTTP_SIF_CONF as usize;
@@ -24,11 +26,42 @@ pub const ANYWHERE: usize = MAIN | SRV | LOC | LIF;
 pub const AT_MAIN: usize = NGX_HTTP_MAIN_CONF_OFFSET;
 pub const AT_LOC: usize = NGX_HTTP_LOC_CONF_OFFSET;
 
-pub type Setter =
-    unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+/// nginx's own kind of handler.
+type Setter = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
 
-/// A directive whose handler finds its value's place by `offset`.
+/// One of the module's.
+pub type Handler = unsafe fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
+
+/// A directive of the module's own handler, which finds its value's place by `offset`. A panic in it refuses the configuration.
 pub const fn command(
+    name: &'static CStr,
+    type_: usize,
+    set: Handler,
+    conf: usize,
+    offset: usize,
+) -> ngx_command_t {
+    let mut row = slot(name, type_, guarded, conf, offset);
+    row.post = set as *mut c_void;
+    row
+}
+
+unsafe extern "C" fn guarded(
+    cf: *mut ngx_conf_t,
+    cmd: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx passes a row of `command`'s, whose handler is in `post`.
+    unsafe {
+        guard((*cf).log, CONF_ERROR, || {
+            fault::point("directive");
+            let set: Handler = std::mem::transmute((*cmd).post);
+            set(cf, cmd, conf)
+        })
+    }
+}
+
+/// A directive whose value nginx itself reads.
+pub const fn slot(
     name: &'static CStr,
     type_: usize,
     set: Setter,
@@ -48,22 +81,22 @@ pub const fn command(
 
 /// `name on|off;` anywhere.
 pub const fn flag(name: &'static CStr, offset: usize) -> ngx_command_t {
-    command(name, ANYWHERE | FLAG, ngx_conf_set_flag_slot, AT_LOC, offset)
+    slot(name, ANYWHERE | FLAG, ngx_conf_set_flag_slot, AT_LOC, offset)
 }
 
 /// `name STRING;` in `http`.
 pub const fn main_str(name: &'static CStr, offset: usize) -> ngx_command_t {
-    command(name, MAIN | TAKE1, ngx_conf_set_str_slot, AT_MAIN, offset)
+    slot(name, MAIN | TAKE1, ngx_conf_set_str_slot, AT_MAIN, offset)
 }
 
 /// `name NUMBER;` in `http`.
 pub const fn main_num(name: &'static CStr, offset: usize) -> ngx_command_t {
-    command(name, MAIN | TAKE1, ngx_conf_set_num_slot, AT_MAIN, offset)
+    slot(name, MAIN | TAKE1, ngx_conf_set_num_slot, AT_MAIN, offset)
 }
 
 /// `name on|off;` in `http`.
 pub const fn main_flag(name: &'static CStr, offset: usize) -> ngx_command_t {
-    command(name, MAIN | FLAG, ngx_conf_set_flag_slot, AT_MAIN, offset)
+    slot(name, MAIN | FLAG, ngx_conf_set_flag_slot, AT_MAIN, offset)
 }
 
 /// What ends a table.

@@ -8,11 +8,16 @@ use super::log_error;
 
 /// Runs an entry point that nginx calls: a panic is logged and becomes `on_panic`.
 pub fn guard<T>(log: *mut ngx_log_t, on_panic: T, f: impl FnOnce() -> T) -> T {
+    guard_or(log, f, || on_panic)
+}
+
+/// Runs an entry point that nginx calls: a panic is logged, and `recover` is run instead.
+pub fn guard_or<T>(log: *mut ngx_log_t, f: impl FnOnce() -> T, recover: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         let message = panic_message(&*panic);
         // SAFETY: the caller's log is live.
         unsafe { log_error!(NGX_LOG_ALERT, log, "panic: {message}") };
-        on_panic
+        recover()
     })
 }
 

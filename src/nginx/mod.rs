@@ -3,6 +3,7 @@
 pub mod cell;
 pub mod command;
 mod conf;
+pub mod fault;
 mod guard;
 mod list;
 mod log;

@@ -5,6 +5,8 @@ use std::ptr;
 
 use nginx_sys::*;
 
+use super::guard;
+
 /// Copies `s` into the pool, with a NUL after it for the parts of nginx that expect one.
 ///
 /// # Safety
@@ -59,8 +61,8 @@ pub unsafe fn pool_new<T>(pool: *mut ngx_pool_t) -> *mut T {
 /// `pool` is a live pool.
 pub unsafe fn pool_box<T>(pool: *mut ngx_pool_t, value: T) -> *mut T {
     unsafe extern "C" fn drop_value<T>(data: *mut std::ffi::c_void) {
-        // SAFETY: `data` is the value written below, dropped once, by the pool's clean-up.
-        unsafe { ptr::drop_in_place(data.cast::<T>()) }
+        // SAFETY: `data` is the value written below, dropped once, by the pool's clean-up. nginx logs as long as its process lives.
+        unsafe { guard((*ngx_cycle).log, (), || ptr::drop_in_place(data.cast::<T>())) }
     }
     // SAFETY: the pool aligns to NGX_ALIGNMENT, which covers the types that this module keeps in pools.
     unsafe {

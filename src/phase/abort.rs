@@ -2,11 +2,12 @@
 
 use std::ptr;
 
+use coro::Outcome;
 use nginx_sys::*;
 
 use super::go_on;
 use crate::conf;
-use crate::nginx::{self, guard, log_debug, Request};
+use crate::nginx::{self, fault, guard, log_debug, Request};
 use crate::request::ctx::{self, Ctx};
 use crate::request::tasks::{scheduler, Requests};
 use crate::run;
@@ -40,6 +41,7 @@ unsafe extern "C" fn check(r: Request) {
     // SAFETY: nginx calls this with a live request.
     unsafe {
         guard((*(*r).connection).log, (), || {
+            fault::point("abort");
             if !has_left(r) {
                 return;
             }
@@ -163,9 +165,10 @@ unsafe fn left(ctx: &Ctx) {
             ctx.vm().discard(coroutine);
             return;
         };
-        let busy = run::Busy::enter();
-        let outcome = scheduler().run(&mut Requests, task, 0);
-        drop(busy);
+        let outcome = guard(ctx.log(), Outcome::Failed, || {
+            let _busy = run::Busy::enter();
+            scheduler().run(&mut Requests, task, 0)
+        });
         go_on(ctx, outcome);
         ngx_http_run_posted_requests(connection);
     }

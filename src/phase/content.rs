@@ -5,10 +5,10 @@ use std::task::Poll;
 use coro::Outcome;
 use nginx_sys::*;
 
-use super::{go_on, settle, start, wants_body};
+use super::{failure, go_on, settle, start, wants_body};
 use crate::conf;
 use crate::conf::phase::Phase;
-use crate::nginx::{self, guard, log_debug, Request};
+use crate::nginx::{self, guard, guard_or, log_debug, Request};
 use crate::request::ctx::{self, Ctx};
 use crate::request::{body, output};
 
@@ -45,7 +45,7 @@ unsafe fn run(ctx: &Ctx) -> Result<Outcome, ngx_int_t> {
 unsafe fn body_read(ctx: &Ctx) {
     // SAFETY: the request is live, and held since it began to wait.
     unsafe {
-        match run(ctx) {
+        match guard(ctx.log(), Ok(Outcome::Failed), || run(ctx)) {
             Ok(outcome) => go_on(ctx, outcome),
             Err(rc) => ngx_http_finalize_request(ctx.r, rc),
         }
@@ -62,21 +62,25 @@ pub unsafe fn serve(
 ) -> ngx_int_t {
     // SAFETY: the caller's promise.
     unsafe {
-        guard((*(*r).connection).log, NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t, || {
+        const FAILED: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+        let log = (*(*r).connection).log;
+        let answer = || {
             log_debug!(
                 r,
                 "lua content handler, uri:\"{}\" c:{}",
                 nginx::text((*r).uri),
                 (*(*r).main).count()
             );
-            let Some(ctx) = ctx::get_or_create_unkept(r) else {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-            };
+            let Some(ctx) = ctx::get_or_create_unkept(r) else { return FAILED };
             match start(ctx) {
                 Ok(outcome) => conclude(ctx, outcome),
                 Err(status) if ctx::keep(ctx) => status,
-                Err(_) => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
+                Err(_) => FAILED,
             }
+        };
+        guard_or(log, answer, || match ctx::get(r) {
+            Some(ctx) if ctx::keep(ctx) => failure(ctx),
+            _ => FAILED,
         })
     }
 }
@@ -100,6 +104,10 @@ unsafe fn conclude(ctx: &Ctx, outcome: Outcome) -> ngx_int_t {
         }
         if !ctx::keep(ctx) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+        }
+        if outcome == Outcome::Gone {
+            // Whoever ended the tasks goes on with the request, by references of his own.
+            return nginx::DONE;
         }
         let Some(rc) = settle(ctx, outcome) else {
             nginx::hold(r);

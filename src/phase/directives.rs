@@ -10,7 +10,7 @@ use crate::conf::phase::{Level, Phase};
 use crate::conf::{main_conf, LocConf, MainConf};
 use crate::lua::code::{self, Form};
 use crate::nginx::command::*;
-use crate::nginx::{conf_ctx, conf_log, module_conf, CONF_OK};
+use crate::nginx::{self, conf_ctx, conf_error, conf_log, module_conf, CONF_OK};
 
 /// What nginx keeps of a directive beside its name: its phase and form, packed into the row's offset.
 const fn packed(phase: Phase, form: Form) -> usize {
@@ -27,7 +27,12 @@ const fn code(name: &'static CStr, phase: Phase, form: Form, contexts: usize) ->
     command(name, contexts | arguments, set_code, at, packed(phase, form))
 }
 
-pub const COMMANDS: [ngx_command_t; 30] = [
+/// A phase that nginx has with OpenResty's patches only.
+const fn patched(name: &'static CStr, arguments: usize) -> ngx_command_t {
+    command(name, LOC | arguments, refuse_phase, AT_LOC, 0)
+}
+
+pub const COMMANDS: [ngx_command_t; 34] = [
     code(c"init_by_lua", Phase::Init, Form::Text, MAIN),
     code(c"init_by_lua_block", Phase::Init, Form::Block, MAIN),
     code(c"init_by_lua_file", Phase::Init, Form::File, MAIN),
@@ -58,13 +63,29 @@ pub const COMMANDS: [ngx_command_t; 30] = [
     code(c"log_by_lua", Phase::Log, Form::Text, ANYWHERE),
     code(c"log_by_lua_block", Phase::Log, Form::Block, ANYWHERE),
     code(c"log_by_lua_file", Phase::Log, Form::File, ANYWHERE),
+    patched(c"proxy_ssl_certificate_by_lua_block", BLOCK),
+    patched(c"proxy_ssl_certificate_by_lua_file", TAKE1),
+    patched(c"proxy_ssl_verify_by_lua_block", BLOCK),
+    patched(c"proxy_ssl_verify_by_lua_file", TAKE1),
 ];
 
-unsafe extern "C" fn set_code(
+unsafe fn refuse_phase(
     cf: *mut ngx_conf_t,
     cmd: *mut ngx_command_t,
-    conf: *mut c_void,
+    _conf: *mut c_void,
 ) -> *mut c_char {
+    // SAFETY: nginx passes the configuration and the row that is being read.
+    unsafe {
+        let name = nginx::text((*cmd).name);
+        let version = nginx::Text(NGINX_VER.to_bytes());
+        conf_error(
+            cf,
+            &format!("\"{name}\" is for a phase that {version} doesn't have: it needs OpenResty's patches"),
+        )
+    }
+}
+
+unsafe fn set_code(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mut c_void) -> *mut c_char {
     // SAFETY: nginx passes the configuration of the level that the table says; `offset` is what `packed` made.
     unsafe {
         let row = &crate::conf::phase::ROWS[(*cmd).offset >> 2];
@@ -108,14 +129,17 @@ pub unsafe fn set_content_handler(
 }
 
 /// `lua_code_cache on|off;`
-pub unsafe extern "C" fn set_code_cache(
+pub unsafe fn set_code_cache(
     cf: *mut ngx_conf_t,
     cmd: *mut ngx_command_t,
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes the configuration that the offset is for.
     unsafe {
-        let returned = ngx_conf_set_flag_slot(cf, cmd, conf);
+        // nginx would take what is ours in `post` for its own.
+        let mut plain = *cmd;
+        plain.post = std::ptr::null_mut();
+        let returned = ngx_conf_set_flag_slot(cf, &mut plain, conf);
         if returned.is_null() && (*conf.cast::<LocConf>()).code_cache == 0 {
             conf_log(cf, NGX_LOG_ALERT, "lua_code_cache is off; this will hurt performance");
         }

@@ -9,8 +9,8 @@ use nginx_sys::*;
 use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::code::Code;
-use crate::nginx::cell::Worker;
-use crate::nginx::{self, guard, own, Request};
+use crate::nginx::cell::{Held, Worker};
+use crate::nginx::{self, guard, guard_or, own, Request};
 use crate::request::body_filter::consume;
 use crate::request::ctx::{self, Ctx};
 use crate::request::{body, capture, main_state};
@@ -75,14 +75,20 @@ unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
-        let before = ctx.exit_status.take();
-        let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
-        let status = ctx.exit_status.take();
-        ctx.exit_status.set(before);
+        let before = ctx.exit_status.get();
+        let (ran, status) = {
+            let _before = Held::new(&ctx.exit_status, None);
+            let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
+            (ran, ctx.exit_status.get())
+        };
         match (ran, status) {
             (Err(rc), _) => rc,
-            (Ok(()), Some(status)) => finalize(r, status),
-            (Ok(()), None) => nginx::OK,
+            // The header of the other response comes through here too, and ends up the same.
+            (Ok(()), Some(status)) if before != Some(status) => {
+                ctx.exit_status.set(Some(status));
+                finalize(r, status)
+            }
+            (Ok(()), _) => nginx::OK,
         }
     }
 }
@@ -128,9 +134,10 @@ unsafe fn filter_body(
             consume(chain);
             return Ok(ptr::null_mut());
         }
-        let outer = ctx.body_filter.chain.replace(chain);
-        let rc = run_body_filter(ctx, code);
-        let out = ctx.body_filter.chain.replace(outer);
+        let (rc, out) = {
+            let _outer = Held::new(&ctx.body_filter.chain, chain);
+            (run_body_filter(ctx, code), ctx.body_filter.chain.get())
+        };
         if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return Err(nginx::ERROR);
         }
@@ -156,7 +163,15 @@ unsafe fn pass_body(r: Request, chain: *mut ngx_chain_t) -> ngx_int_t {
     unsafe {
         if (*r).main != r {
             let log = (*(*r).connection).log;
-            let captured = guard(log, Some(nginx::ERROR), || capture::capture_body(r, chain));
+            // What is lost of it shows as a body that was cut.
+            let captured = guard_or(
+                log,
+                || capture::capture_body(r, chain),
+                || {
+                    consume(chain);
+                    Some(nginx::OK)
+                },
+            );
             if let Some(rc) = captured {
                 return rc;
             }

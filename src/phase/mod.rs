@@ -20,7 +20,7 @@ use nginx_sys::*;
 use crate::conf::phase::{Phase, HANDLERS};
 use crate::conf::{self, LocConf};
 use crate::lua::code::Code;
-use crate::nginx::{self, guard, log_debug, log_error, Request};
+use crate::nginx::{self, fault, guard, guard_or, log_debug, log_error, Request};
 use crate::request::ctx::{self, Ctx, End};
 use crate::request::status::is_abort;
 use crate::request::tasks::{scheduler, Requests};
@@ -150,6 +150,7 @@ pub unsafe fn start_with(
         let (family, task) = scheduler().begin(ctx, coroutine);
         ctx.family.set(Some(family));
         let _busy = run::Busy::enter();
+        fault::point(phase.name());
         let outcome = scheduler().run(&mut Requests, task, arguments);
         if outcome == Outcome::Over {
             ctx.family.set(None);
@@ -184,10 +185,11 @@ unsafe fn go_on_with(ctx: &Ctx, task: TaskId) {
         }
         let outcome = guard(log, Some(Outcome::Failed), || {
             let _busy = run::Busy::enter();
+            fault::point("woken");
             scheduler().proceed(&mut Requests, task)
         });
         if let Some(outcome) = outcome {
-            guard(log, (), || go_on(ctx, outcome));
+            go_on(ctx, outcome);
         }
     }
 }
@@ -208,7 +210,9 @@ pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
         if phase == Phase::Timer {
             return timer::settle(ctx, outcome);
         }
-        let Some(rc) = settle(ctx, outcome) else { return };
+        // A panic in here comes before the request is finalized.
+        let settled = guard(ctx.log(), Some(failure(ctx)), || settle(ctx, outcome));
+        let Some(rc) = settled else { return };
         if phase == Phase::Content || rc == nginx::DONE {
             // With `NGX_DONE` the request went elsewhere, and ran there already.
             ngx_http_finalize_request(r, rc);
@@ -238,8 +242,9 @@ unsafe extern "C" fn write_handler(r: Request) {
         if !abort::look_when_written(r) {
             return;
         }
-        let (wakers, task) = guard(log, (Vec::new(), None), || {
+        let step = || {
             let Some(ctx) = ctx::get(r) else { return (Vec::new(), None) };
+            fault::point("write");
             let wakers = output::write_event(ctx);
             let mut ready = ctx.ready.borrow_mut();
             let task = ready.pop();
@@ -247,6 +252,13 @@ unsafe extern "C" fn write_handler(r: Request) {
                 ngx_http_post_request(r, std::ptr::null_mut());
             }
             (wakers, task)
+        };
+        let (wakers, task) = guard_or(log, step, || {
+            // Who waits for the output would wait for ever.
+            if let Some(ctx) = ctx::get(r) {
+                go_on(ctx, Outcome::Failed);
+            }
+            (Vec::new(), None)
         });
         for waker in wakers {
             waker.wake();
@@ -274,7 +286,12 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
             Outcome::Gone => return None,
             Outcome::Over | Outcome::Failed | Outcome::Ended => {}
         }
+        fault::point("settle");
         ctx.stop_tasks();
+        if leads_on(ctx, outcome) && body::finish(ctx, body_finished) {
+            (*ctx.r).write_event_handler = Some(write_handler);
+            return None;
+        }
         body::set_aside(ctx);
         if outcome == Outcome::Over {
             return Some(returned(ctx));
@@ -288,14 +305,38 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
             }
             None => {
                 output::hand_over(ctx);
-                Some(if ctx.header_sent() {
-                    nginx::ERROR
-                } else {
-                    NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t
-                })
+                Some(failure(ctx))
             }
         }
     }
+}
+
+/// How a request ends whose Lua has failed.
+fn failure(ctx: &Ctx) -> ngx_int_t {
+    if ctx.header_sent() {
+        nginx::ERROR
+    } else {
+        NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t
+    }
+}
+
+/// Whether others answer the request after its Lua has ended that way. They may want its body, and nginx takes what has been read of one
+/// for all of it.
+fn leads_on(ctx: &Ctx, outcome: Outcome) -> bool {
+    match (outcome, ctx.end.get()) {
+        (Outcome::Ended, Some(End::Exec { .. } | End::Jump)) => true,
+        (Outcome::Ended, Some(End::Exit(nginx::OK | nginx::DECLINED))) | (Outcome::Over, _) => {
+            ctx.phase.get() != Phase::Content && !ctx.header_sent()
+        }
+        _ => false,
+    }
+}
+
+/// The body that kept the request from going on is there.
+unsafe fn body_finished(ctx: &Ctx) {
+    let outcome = if ctx.end.get().is_some() { Outcome::Ended } else { Outcome::Over };
+    // SAFETY: the request is live, and its phase waits.
+    unsafe { go_on(ctx, outcome) }
 }
 
 /// The last task came to its end: the status for nginx.

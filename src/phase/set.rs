@@ -14,7 +14,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::code::{self, Code, Form};
 use crate::lua::string_at;
-use crate::nginx::cell::Worker;
+use crate::nginx::cell::{Held, Worker};
 use crate::nginx::command::*;
 use crate::nginx::{
     self, conf_ctx, conf_error, guard, log_error, module_conf, Request, CONF_ERROR, CONF_OK,
@@ -46,11 +46,7 @@ struct Instruction {
 /// Where a program that failed goes on: it ends.
 static PROGRAM_END: usize = 0;
 
-unsafe extern "C" fn set(
-    cf: *mut ngx_conf_t,
-    cmd: *mut ngx_command_t,
-    _conf: *mut c_void,
-) -> *mut c_char {
+unsafe fn set(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, _conf: *mut c_void) -> *mut c_char {
     // SAFETY: nginx has checked the number of arguments; the program is the rewrite module's, which isn't read before the configuration is.
     unsafe {
         let form = Form::from_number((*cmd).offset);
@@ -234,7 +230,7 @@ unsafe fn value_of(r: Request, directive: &Directive) -> Option<ngx_str_t> {
             }
             arguments.push(text);
         }
-        let outer = (*ARGUMENTS.get()).replace((arguments.as_ptr(), arguments.len()));
+        let _outer = Held::new(&*ARGUMENTS.get(), (arguments.as_ptr(), arguments.len()));
         let push = |l| {
             for argument in &arguments {
                 lua::lua_pushlstring(l, argument.data.cast(), argument.len);
@@ -242,8 +238,6 @@ unsafe fn value_of(r: Request, directive: &Directive) -> Option<ngx_str_t> {
             arguments.len() as c_int
         };
         let read = |l| nginx::pool_str((*r).pool, string_at(l, -1));
-        let value = main_state::run_for(ctx, Phase::Set, &*directive.code, push, read);
-        (*ARGUMENTS.get()).set(outer);
-        value.ok()?
+        main_state::run_for(ctx, Phase::Set, &*directive.code, push, read).ok()?
     }
 }

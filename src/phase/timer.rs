@@ -16,7 +16,7 @@ use crate::conf::phase::Phase;
 use crate::conf::{core_loc_conf, main_conf_of};
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, log_debug_at, Request};
+use crate::nginx::{self, fault, guard, log_debug_at, Request};
 use crate::request::ctx::{self, Ctx};
 use crate::request::tasks::{scheduler, Requests};
 use crate::run;
@@ -279,7 +279,10 @@ pub unsafe fn run(
     unsafe {
         let vm = main_conf_of(r).vm().cloned();
         let ctx = vm.map(|vm| ctx::create(r, vm)).filter(|ctx| ctx::keep(ctx));
-        let started = ctx.map(|ctx| (ctx, start_with(ctx, Phase::Timer, push)));
+        let started = ctx.map(|ctx| {
+            let start = || start_with(ctx, Phase::Timer, push);
+            (ctx, guard(ctx.log(), Ok(Outcome::Failed), start))
+        });
         match started {
             Some((ctx, Ok(outcome))) => settle(ctx, outcome),
             _ => end(r),
@@ -302,9 +305,11 @@ pub unsafe fn run_coroutine(r: Request, vm: &Rc<Vm>, coroutine: Coroutine, argum
         ctx.phase.set(Phase::Timer);
         let (family, task) = scheduler().begin(ctx, coroutine);
         ctx.family.set(Some(family));
-        let busy = run::Busy::enter();
-        let outcome = scheduler().run(&mut Requests, task, arguments);
-        drop(busy);
+        let outcome = guard(ctx.log(), Outcome::Failed, || {
+            let _busy = run::Busy::enter();
+            fault::point(Phase::Timer.name());
+            scheduler().run(&mut Requests, task, arguments)
+        });
         settle(ctx, outcome);
     }
 }
@@ -317,17 +322,19 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) {
     if matches!(outcome, Outcome::Waiting | Outcome::Gone) {
         return;
     }
-    // `ngx.exit` ends the tasks, whatever its status.
-    ctx.stop_tasks();
     // SAFETY: the caller's promise.
-    unsafe { end(ctx.r) }
+    unsafe {
+        // `ngx.exit` ends the tasks, whatever its status.
+        guard(ctx.log(), (), || ctx.stop_tasks());
+        end(ctx.r)
+    }
 }
 
 unsafe fn end(r: Request) {
     // SAFETY: the caller's request is on a connection of this file.
     unsafe {
         let connection: *mut Connection = (*r).connection.cast();
-        ((*connection).ended)(r);
+        guard((*ngx_cycle).log, (), || ((*connection).ended)(r));
         discard(connection);
     }
 }

@@ -29,28 +29,28 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
 
 static mut COMMANDS: [ngx_command_t; 11] = [
     command(c"spacer_project", MAIN | SRV | TAKE1, set_project, AT_LOC, 0),
-    command(
+    slot(
         c"spacer_env",
         MAIN | SRV | TAKE1,
         ngx_conf_set_str_slot,
         AT_LOC,
         offset_of!(LocConf, env),
     ),
-    command(
+    slot(
         c"spacer_triggers",
         MAIN | FLAG,
         ngx_conf_set_flag_slot,
         AT_MAIN,
         offset_of!(MainConf, triggers),
     ),
-    command(
+    slot(
         c"spacer_slow_function",
         MAIN | SRV | LOC | TAKE1,
         ngx_conf_set_msec_slot,
         AT_LOC,
         offset_of!(LocConf, slow_function),
     ),
-    command(
+    slot(
         c"spacer_max_args",
         MAIN | SRV | LOC | TAKE1,
         ngx_conf_set_num_slot,

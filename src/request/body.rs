@@ -18,7 +18,7 @@ use nginx_sys::*;
 
 use super::ctx::{self, Ctx};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, guard, log_debug, Request};
+use crate::nginx::{self, fault, guard_or, log_debug, Request};
 
 /// Where the reading of a request's body stands.
 #[derive(Default)]
@@ -188,6 +188,21 @@ unsafe fn end_reading(r: Request) {
     }
 }
 
+/// Reads on although nobody waits for it any more, and calls `then` when the body is there; false when none is being read.
+///
+/// # Safety
+/// The request is live, and waits.
+pub unsafe fn finish(ctx: &Ctx, then: unsafe fn(&Ctx)) -> bool {
+    if !ctx.body.is_reading() {
+        return false;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { log_debug!(ctx.r, "lua reads the rest of the request body before it goes on") };
+    ctx.body.take_wakers();
+    ctx.body.then.set(Some(then));
+    true
+}
+
 /// The Lua of a phase has come to its end: whatever is left of the body is not waited for.
 ///
 /// # Safety
@@ -243,7 +258,7 @@ unsafe extern "C" fn read(r: Request) {
         }
         if !ctx.body.attended.get() {
             // Over HTTP/2 a frame may bring the rest by itself.
-            guard((*(*r).connection).log, (), || go_on(ctx));
+            guard_or((*(*r).connection).log, || go_on(ctx), || give_up(ctx));
         }
     }
 }
@@ -252,11 +267,18 @@ unsafe extern "C" fn read(r: Request) {
 unsafe extern "C" fn on_event(r: Request) {
     // SAFETY: nginx calls this with a live request. Finalizing takes one reference, and that of the Lua that waits is left.
     unsafe {
-        guard((*(*r).connection).log, (), || {
-            let Some(ctx) = ctx::get(r) else { return };
+        let Some(ctx) = ctx::get(r) else { return };
+        let step = || {
             let Some(handler) = ctx.body.handler.get() else { return };
+            fault::point("body_event");
             let error = std::mem::replace(&mut (*r).err_status, 0);
             let (write, changes) = ((*r).write_event_handler, (*r).uri_changes());
+            // nginx would answer a bad body with a second header: on a broken connection it sends nothing. (A stream that is broken isn't read.)
+            let connection = (*r).connection;
+            let broken = (*connection).error();
+            if ctx.header_sent() && (*r).http_version < NGX_HTTP_VERSION_20 as ngx_uint_t {
+                (*connection).set_error(1);
+            }
             ctx.body.attended.set(true);
             handler(r);
             ctx.body.attended.set(false);
@@ -264,14 +286,39 @@ unsafe extern "C" fn on_event(r: Request) {
             let answered = (*r).err_status != 0 || (*r).uri_changes() != changes;
             if ctx.body.state.get() == State::Read {
                 (*r).err_status = error;
+                (*connection).set_error(broken);
                 go_on(ctx);
             } else if answered || !same(write, (*r).write_event_handler) {
                 ctx.body.state.set(State::NotRead);
                 (*ON_FAILURE.get())(ctx, !answered);
             } else {
                 (*r).err_status = error;
+                (*connection).set_error(broken);
             }
-        });
+        };
+        guard_or((*(*r).connection).log, step, || give_up(ctx));
+    }
+}
+
+/// After a panic: the request ends with an error. What can panic comes before anything that could have ended it.
+unsafe fn give_up(ctx: &Ctx) {
+    let was_reading = ctx.body.is_reading();
+    ctx.body.state.set(State::NotRead);
+    ctx.body.then.set(None);
+    ctx.body.attended.set(false);
+    ctx.stop_tasks();
+    // SAFETY: the request is live, and held by the phase that waits; by nginx too while that reads, which stands for finalizing it.
+    unsafe {
+        let status = if ctx.header_sent() {
+            nginx::ERROR
+        } else {
+            NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t
+        };
+        let terminated = ctx.header_sent();
+        ngx_http_finalize_request(ctx.r, status);
+        if was_reading {
+            (*ON_FAILURE.get())(ctx, terminated);
+        }
     }
 }
 
@@ -280,6 +327,7 @@ fn same(a: ngx_http_event_handler_pt, b: ngx_http_event_handler_pt) -> bool {
 }
 
 unsafe fn go_on(ctx: &Ctx) {
+    fault::point("body_read");
     let wakers = ctx.body.take_wakers();
     // The request may be gone with the first that is woken; the others are then nobody's.
     match ctx.body.then.take() {

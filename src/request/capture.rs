@@ -19,7 +19,7 @@ use super::method::method_name;
 use super::status::is_abort;
 use super::var::{self, Refused};
 use crate::lua::Vm;
-use crate::nginx::{self, log_debug, log_error, Request};
+use crate::nginx::{self, fault, guard, log_debug, log_error, Request};
 
 /// Which of the parent's variables a subrequest sees, other than none: Lua asks for them by these numbers.
 pub const SHARE_VARS: c_int = 1;
@@ -428,6 +428,7 @@ pub unsafe fn capture_body(r: Request, chain: *mut ngx_chain_t) -> Option<ngx_in
     // SAFETY: the caller's promise; the buffers are in memory, as the header filter asked.
     unsafe {
         let capture = capture_of(r)?;
+        fault::point("capture_body");
         let mut responses = capture.batch.responses.borrow_mut();
         let response = &mut responses[capture.index];
         let mut link = chain;
@@ -456,24 +457,24 @@ unsafe extern "C" fn finished(sr: Request, data: *mut c_void, rc: ngx_int_t) -> 
     unsafe {
         let capture = &*data.cast::<Capture>();
         let batch = &capture.batch;
-        let mut responses = batch.responses.borrow_mut();
-        let Some(response) = responses.get_mut(capture.index).filter(|response| !response.done)
-        else {
-            // It was cancelled before it ran, or has ended already.
-            return nginx::OK;
-        };
-        response.done = true;
-        log_debug!(sr, "lua run post subrequest handler, rc:{rc} c:{}", (*(*sr).main).count());
-        response.status = (*sr).headers_out.status;
-        if response.status == 0 {
-            response.status = match rc {
-                nginx::OK => NGX_HTTP_OK as ngx_uint_t,
-                nginx::ERROR => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_uint_t,
-                rc if rc >= 100 => rc as ngx_uint_t,
-                _ => 0,
-            };
+        {
+            let mut responses = batch.responses.borrow_mut();
+            let response = responses.get_mut(capture.index).filter(|response| !response.done);
+            // Otherwise it was cancelled before it ran, or has ended already.
+            let Some(response) = response else { return nginx::OK };
+            response.done = true;
+            response.status = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_uint_t;
         }
-        drop(responses);
+        let log = (*(*sr).connection).log;
+        let rc = guard(log, nginx::ERROR, || {
+            fault::point("subrequest_end");
+            log_debug!(sr, "lua run post subrequest handler, rc:{rc} c:{}", (*(*sr).main).count());
+            if let Some(response) = batch.responses.borrow_mut().get_mut(capture.index) {
+                response.status = final_status(sr, rc);
+            }
+            rc
+        });
+        // Whoever waits for it is told in any case.
         batch.pending.set(batch.pending.get() - 1);
         if let Some(ctx) = ctx::get((*sr).parent) {
             ctx.batches.pending.set(ctx.batches.pending.get().saturating_sub(1));
@@ -490,6 +491,17 @@ unsafe extern "C" fn finished(sr: Request, data: *mut c_void, rc: ngx_int_t) -> 
             return nginx::OK;
         }
         rc
+    }
+}
+
+/// The status of a subrequest that ended with `rc`.
+unsafe fn final_status(sr: Request, rc: ngx_int_t) -> ngx_uint_t {
+    // SAFETY: the caller's subrequest is live.
+    match (unsafe { (*sr).headers_out.status }, rc) {
+        (0, nginx::OK) => NGX_HTTP_OK as ngx_uint_t,
+        (0, nginx::ERROR) => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_uint_t,
+        (0, rc) if rc >= 100 => rc as ngx_uint_t,
+        (status, _) => status,
     }
 }
 

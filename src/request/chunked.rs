@@ -13,7 +13,7 @@ use nginx_sys::*;
 
 use crate::conf;
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, Request};
+use crate::nginx::{self, fault, guard, Request};
 use crate::request::output::{is_as_made, MARGIN_BEFORE};
 
 static CONTEXT: ngx_http_module_t = ngx_http_module_t {
@@ -58,7 +58,8 @@ unsafe extern "C" fn body_filter(r: Request, chain: *mut ngx_chain_t) -> ngx_int
     // SAFETY: nginx calls this with a live request and its output; `install` has set the next filter.
     unsafe {
         let next = |chain| (*NEXT.get()).map_or(nginx::OK, |next| next(r, chain));
-        if (*r).chunked() == 0 || !frame(r, chain) {
+        let log = (*(*r).connection).log;
+        if (*r).chunked() == 0 || !guard(log, false, || frame(r, chain)) {
             return next(chain);
         }
         // nginx's filter passes on what isn't to be chunked.
@@ -74,6 +75,7 @@ unsafe fn frame(r: Request, chain: *mut ngx_chain_t) -> bool {
     // SAFETY: the chain is live; a buffer that is as it was made has its margins.
     unsafe {
         let Some(link) = chain.as_ref() else { return false };
+        fault::point("chunked");
         let buffer = &mut *link.buf;
         if !link.next.is_null() || !is_as_made(buffer) || (*r).header_only() != 0 {
             return false;

@@ -27,7 +27,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, own, Request};
+use crate::nginx::{self, fault, guard, own, Request};
 
 /// How a request's Lua ended other than by returning.
 #[derive(Clone, Copy)]
@@ -304,14 +304,27 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
     // SAFETY: `data` is what `create` made, and the clean-up runs once.
     unsafe {
         let ctx = data.cast::<Ctx>();
-        (*ctx).forget_request();
-        if (*ctx).in_pool.get() {
-            return ptr::drop_in_place(ctx);
+        let log = (*ngx_cycle).log;
+        let in_pool = (*ctx).in_pool.get();
+        let clean = guard(log, false, || {
+            (*ctx).forget_request();
+            fault::point("cleanup");
+            if !in_pool {
+                (*ctx).recycle();
+            }
+            true
+        });
+        if in_pool {
+            return guard(log, (), || ptr::drop_in_place(ctx));
         }
-        (*ctx).recycle();
         let idle = &mut *IDLE.get();
-        (*ctx).next = idle.first;
-        idle.first = ctx;
+        if clean {
+            (*ctx).next = idle.first;
+            idle.first = ctx;
+        } else {
+            idle.recycled -= 1;
+            guard(log, (), || drop(Box::from_raw(ctx)));
+        }
     }
 }
 

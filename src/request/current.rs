@@ -25,11 +25,18 @@ static CURRENT: Worker<Current> =
 #[inline]
 pub fn enter<T>(current: Current, f: impl FnOnce() -> T) -> T {
     // SAFETY: one thread, and nobody keeps a reference into the cell.
-    unsafe {
-        let outer = ptr::replace(CURRENT.get(), current);
-        let result = f();
-        *CURRENT.get() = outer;
-        result
+    let _outer = Outer(unsafe { ptr::replace(CURRENT.get(), current) });
+    f()
+}
+
+/// What ran before, and does so again when this is dropped.
+struct Outer(Current);
+
+impl Drop for Outer {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as in `enter`.
+        unsafe { *CURRENT.get() = self.0 }
     }
 }
 

@@ -13,7 +13,8 @@ use crate::conf::phase::Phase;
 use crate::conf::{self, MainConf};
 use crate::lua::code::Code;
 use crate::lua::{string_at, traceback, Vm};
-use crate::nginx;
+use crate::nginx::cell::Held;
+use crate::nginx::{self, fault};
 use crate::run;
 
 /// A VM as the configuration wants it, after `init_by_lua*`. The error is what nginx's log should show.
@@ -44,14 +45,11 @@ pub fn run_without_request(vm: &Vm, phase: Phase, code: &Code) -> Result<(), Vec
     // SAFETY: nobody else uses the main state meanwhile in a way that minds what is above its top.
     unsafe {
         let base = lua::lua_gettop(l);
+        let _top = Top(l, base);
         lua::lua_pushcfunction(l, add_traceback);
-        if let Err(error) = vm.push_code(l, code, None) {
-            lua::lua_settop(l, base);
-            return Err(error.message);
-        }
-        let called = call(l, current, 0, base);
-        lua::lua_settop(l, base);
-        called
+        vm.push_code(l, code, None).map_err(|error| error.message)?;
+        fault::point(phase.name());
+        call(l, current, 0, base)
     }
 }
 
@@ -73,22 +71,23 @@ pub unsafe fn run_for<T>(
     // SAFETY: the request and its VM are alive, and the call is protected.
     unsafe {
         let base = lua::lua_gettop(l);
+        let _top = Top(l, base);
         if lua::lua_checkstack(l, 64) == 0 {
             return Err(nginx::ERROR);
         }
         lua::lua_pushcfunction(l, add_traceback);
         if let Err(error) = vm.push_code(l, code, Some(ctx.r)) {
             nginx::log_parts(NGX_LOG_ERR, ctx.log(), &[&error.message]);
-            lua::lua_settop(l, base);
             return Err(nginx::ERROR);
         }
         let arguments = push(l);
-        let outer = ctx.phase.replace(phase);
-        let busy = run::Busy::enter();
-        let called = call(l, Current { ctx, task: None, phase }, arguments, base);
-        drop(busy);
-        ctx.phase.set(outer);
-        let result = match called {
+        let called = {
+            let _phase = Held::new(&ctx.phase, phase);
+            let _busy = run::Busy::enter();
+            fault::point(phase.name());
+            call(l, Current { ctx, task: None, phase }, arguments, base)
+        };
+        match called {
             Ok(()) => Ok(read(l)),
             Err(message) => {
                 nginx::log_parts(
@@ -98,9 +97,17 @@ pub unsafe fn run_for<T>(
                 );
                 Err(nginx::ERROR)
             }
-        };
-        lua::lua_settop(l, base);
-        result
+        }
+    }
+}
+
+/// Leaves the stack as high as it was, also after a panic.
+struct Top(*mut lua::lua_State, c_int);
+
+impl Drop for Top {
+    fn drop(&mut self) {
+        // SAFETY: the state's VM outlives what runs in it.
+        unsafe { lua::lua_settop(self.0, self.1) }
     }
 }
 

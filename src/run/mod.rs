@@ -13,7 +13,7 @@ use coro::TaskId;
 use nginx_sys::*;
 
 use crate::nginx::cell::Worker;
-use crate::nginx::log_error;
+use crate::nginx::{guard, log_error};
 
 /// Goes on with a task; set by the layer that knows what that means for its request.
 static PROCEED: Worker<unsafe fn(TaskId)> = Worker::new(|_| {});
@@ -80,7 +80,7 @@ unsafe extern "C" fn run_posted(_event: *mut ngx_event_t) {
     unsafe {
         let posted = std::mem::take(&mut *POSTED.get());
         for &task in &posted {
-            (*PROCEED.get())(task);
+            guard((*ngx_cycle).log, (), || (*PROCEED.get())(task));
         }
         let queue = &mut *POSTED.get();
         if queue.is_empty() {

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use nginx_sys::*;
 
+use crate::nginx::guard;
+
 enum Kind {
     Timer(ngx_msec_t),
     NextTurn,
@@ -44,10 +46,12 @@ unsafe extern "C" fn fire(event: *mut ngx_event_t) {
     // SAFETY: `data` is the pinned future that armed the event. It is copied out of before waking, which may drop it.
     unsafe {
         let this = (*event).data.cast::<Event>();
-        (*this).fired = true;
-        if let Some(waker) = (*this).waker.take() {
-            waker.wake();
-        }
+        guard((*event).log, (), || {
+            (*this).fired = true;
+            if let Some(waker) = (*this).waker.take() {
+                waker.wake();
+            }
+        });
     }
 }
 

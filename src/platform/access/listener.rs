@@ -11,7 +11,7 @@ use crate::platform::gateway::directives::add_private;
 use crate::platform::module::module;
 
 /// `spacer_private;`
-pub unsafe extern "C" fn set_private(
+pub unsafe fn set_private(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,

@@ -7,7 +7,7 @@ use nginx_sys::*;
 
 use super::call_of;
 use super::trace::{self, Trace};
-use crate::nginx::{self, Request};
+use crate::nginx::{self, fault, guard, Request};
 use crate::request::ctx;
 
 type Getter = unsafe extern "C" fn(Request, *mut ngx_variable_value_t, usize) -> ngx_int_t;
@@ -49,8 +49,11 @@ unsafe extern "C" fn function(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a live request and the value to fill in; the name is copied into the request's pool.
     unsafe {
-        let call = ctx::get(r).and_then(call_of);
-        let name = call.and_then(|call| nginx::pool_str((*r).pool, call.function.as_bytes()));
+        let name = guard((*(*r).connection).log, None, || {
+            let call = ctx::get(r).and_then(call_of)?;
+            fault::point("variable");
+            nginx::pool_str((*r).pool, call.function.as_bytes())
+        });
         set(&mut *value, name)
     }
 }
@@ -58,9 +61,12 @@ unsafe extern "C" fn function(
 unsafe extern "C" fn id(r: Request, value: *mut ngx_variable_value_t, which: usize) -> ngx_int_t {
     // SAFETY: as above; `data` is an index of the table, as `VARIABLES` says.
     unsafe {
-        let called = ctx::get(r).filter(|ctx| call_of(ctx).is_some());
-        let trace = called.and_then(|ctx| trace::of(ctx));
-        set(&mut *value, trace.map(|trace| IDS[which](&trace)).filter(|id| id.len > 0))
+        let id = guard((*(*r).connection).log, None, || {
+            let called = ctx::get(r).filter(|ctx| call_of(ctx).is_some());
+            let trace = called.and_then(|ctx| trace::of(ctx));
+            trace.map(|trace| IDS[which](&trace)).filter(|id| id.len > 0)
+        });
+        set(&mut *value, id)
     }
 }
 

@@ -24,7 +24,7 @@ unsafe fn argument<'a>(cf: *mut ngx_conf_t) -> &'a [u8] {
 }
 
 /// `spacer_project DIR;` relative to nginx's prefix.
-pub unsafe extern "C" fn set_project(
+pub unsafe fn set_project(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
@@ -97,7 +97,7 @@ unsafe fn note(
 const NO_PROJECT: &str = "needs a \"spacer_project\" above it";
 
 /// `spacer_gateway FILE;` relative to the project.
-pub unsafe extern "C" fn set_gateway(
+pub unsafe fn set_gateway(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
@@ -172,7 +172,7 @@ pub unsafe fn add_private(cf: *mut ngx_conf_t, conf: &LocConf) -> Result<(), *mu
 }
 
 /// `spacer_function NAME;`
-pub unsafe extern "C" fn set_function(
+pub unsafe fn set_function(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
@@ -211,7 +211,7 @@ pub unsafe extern "C" fn set_function(
 }
 
 /// `spacer_append;`
-pub unsafe extern "C" fn set_append(
+pub unsafe fn set_append(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
@@ -221,7 +221,7 @@ pub unsafe extern "C" fn set_append(
 }
 
 /// `spacer_trigger;`
-pub unsafe extern "C" fn set_trigger(
+pub unsafe fn set_trigger(
     cf: *mut ngx_conf_t,
     _cmd: *mut ngx_command_t,
     conf: *mut c_void,
