@@ -47,7 +47,8 @@ pub type Refusal = &'static str;
 struct Pending {
     timers: Vec<*mut Timer>,
     free: Vec<usize>,
-    /// Memory for the next timers.
+    /// Memory for the next timers, which stays where it is when one is in it.
+    #[allow(clippy::vec_box)]
     idle: Vec<Box<MaybeUninit<Timer>>>,
 }
 
