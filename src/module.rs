@@ -149,10 +149,10 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
             lua::provide(&api::MODULES);
             let conf = conf::main_conf(cf);
             regex::configure(conf);
-            let vm = match conf.zones() {
+            let vm = nginx::with_cycle((*cf).cycle, || match conf.zones() {
                 [] => main_state::new_vm(conf, true),
                 _ => conf::new_vm(conf, true).map_err(String::into_bytes),
-            };
+            });
             match vm {
                 Ok(vm) => conf.vm = nginx::pool_box((*cf).pool, vm),
                 Err(message) => {

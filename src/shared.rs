@@ -15,7 +15,7 @@ use shdict::{Dict, Lock, TooSmall};
 
 use crate::conf::{main_conf, MainConf};
 use crate::nginx::command::*;
-use crate::nginx::{self, conf_error, guard, log_error, Text, CONF_OK};
+use crate::nginx::{self, conf_error, guard, log_error, NgxStr, CONF_OK};
 use crate::request::main_state;
 
 /// The least that is a size, in bytes.
@@ -81,7 +81,7 @@ impl Lock for ZoneLock {
                 NGX_LOG_ALERT,
                 (*ngx_cycle).log,
                 "lua_shared_dict \"{}\" was emptied: a process died while it changed it",
-                Text(nginx::bytes(self.name))
+                NgxStr::from_bytes(nginx::bytes(self.name))
             );
         }
     }
@@ -100,13 +100,13 @@ unsafe fn add_dictionary(
     unsafe {
         let arguments: *mut ngx_str_t = (*(*cf).args).elts.cast();
         let (mut name, mut size_text) = (*arguments.add(1), *arguments.add(2));
-        let text = Text(nginx::bytes(name));
+        let text = NgxStr::from_bytes(nginx::bytes(name));
         if name.len == 0 {
             return conf_error(cf, &format!("invalid lua shared dict name \"{text}\""));
         }
         let size = ngx_parse_size(&mut size_text);
         if size < SIZE_MIN {
-            let size = Text(nginx::bytes(size_text));
+            let size = NgxStr::from_bytes(nginx::bytes(size_text));
             return conf_error(cf, &format!("invalid lua shared dict size \"{size}\""));
         }
         let size = size as usize;
@@ -187,7 +187,7 @@ unsafe fn make(
                     NGX_LOG_EMERG,
                     (*dictionary.cycle).log,
                     "lua_shared_dict \"{}\" is too small: {} bytes have no room for a page of values",
-                    Text(dictionary.name()),
+                    NgxStr::from_bytes(dictionary.name()),
                     dictionary.size
                 );
                 None
@@ -201,10 +201,7 @@ unsafe fn init(conf: &MainConf, cycle: *mut ngx_cycle_t) -> ngx_int_t {
     // SAFETY: nginx calls back on its only thread, with both cycles alive.
     unsafe {
         let Some(vm) = conf.vm() else { return nginx::ERROR };
-        let running = std::ptr::replace(&raw mut ngx_cycle, cycle);
-        let result = main_state::run_init(conf, vm);
-        ngx_cycle = running;
-        match result {
+        match nginx::with_cycle(cycle, || main_state::run_init(conf, vm)) {
             Ok(()) => nginx::OK,
             Err(message) => {
                 nginx::log_parts(NGX_LOG_ERR, (*cycle).log, &[&message]);

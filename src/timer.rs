@@ -258,7 +258,7 @@ unsafe fn failed(vm: &Vm, coroutine: Coroutine, message: &str) {
             NGX_LOG_ALERT,
             (*ngx_cycle).log,
             "lua failed to run timer with function defined at {}:{}: {message}",
-            nginx::Text(source),
+            nginx::NgxStr::from_bytes(source),
             function.linedefined
         );
         lua::lua_settop(l, 0);

@@ -16,6 +16,9 @@ use Test::Nginx::Util ();
 our @EXPORT = qw(speak nginx_has steps);
 
 my $PYTHON = "$FindBin::Bin/../build/clients/bin/python";
+# How long something sleeps that must be over before, and how long is waited to see that it is. valgrind is slow.
+my %TIMES = $ENV{TEST_NGINX_USE_VALGRIND} ? (long => 4, longer => 6) : (long => 0.5, longer => 0.7);
+
 my $protocol;
 my $folder;
 
@@ -75,8 +78,10 @@ sub speak {
         my $block = shift;
         my $script = $block->steps;
         $block->set_value(http_config => 'lua_package_path "$prefix/html/?.lua;;";' . ($block->http_config // ''));
-        # Where other servers are meant by it, HTTP/1.1's port.
-        my $config = ($block->config // '') =~ s/\$server_port_of_http1\b/server_port()/egr;
+        my %values = (server_port_of_http1 => server_port(), %TIMES);
+        my $names = CORE::join '|', keys %values;
+        my $config = ($block->config // '') =~ s/\$($names)\b/$values{$1}/gr;
+        $script =~ s/\$($names)\b/$values{$1}/g if defined $script;
         # The scaffold's server has a limit of its own.
         my $limit = $block->max_body;
         $config =~ s/^(location \S+ \{)/$1 client_max_body_size $limit;/gm if defined $limit;

@@ -145,6 +145,7 @@ invalid number
 
 
 === TEST 7: a form of megabytes leaves no memory taken, taken apart or refused
+--- skip_eval: 18: $ENV{ASAN_OPTIONS}
 --- config
 client_body_buffer_size 4m;
 location = /refused { spacer_function count; }

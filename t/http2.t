@@ -33,7 +33,7 @@ location /sleeping {
     content_by_lua_block {
         assert(ngx.on_abort(function() ngx.log(ngx.WARN, "left while it slept") ngx.sleep(0.001) ngx.exit(499) end))
         ngx.print(("x"):rep(8000000))
-        ngx.sleep(0.5)
+        ngx.sleep($long)
         ngx.log(ngx.ALERT, "lived on")
     }
 }
@@ -42,12 +42,12 @@ location /flushing {
         assert(ngx.on_abort(function() ngx.log(ngx.WARN, "left while it flushed") ngx.exit(499) end))
         ngx.print(("x"):rep(8000000))
         ngx.flush(true)
-        ngx.sleep(0.5)
+        ngx.sleep($long)
         ngx.log(ngx.ALERT, "lived on")
     }
 }
 location /checked {
-    content_by_lua_block { ngx.print(("x"):rep(8000000)) ngx.sleep(0.5) ngx.log(ngx.ALERT, "lived on") }
+    content_by_lua_block { ngx.print(("x"):rep(8000000)) ngx.sleep($long) ngx.log(ngx.ALERT, "lived on") }
     log_by_lua_block { ngx.log(ngx.WARN, "ended without a callback") }
 }
 location /reading {
@@ -71,7 +71,7 @@ post /reading
 send 10 bytes
 pause 0.05
 leave
-pause 0.7
+pause $longer
 get /nothing
 wait
 --- response_body
@@ -93,7 +93,7 @@ lua_check_client_abort on;
 location /t {
     content_by_lua_block {
         assert(ngx.on_abort(function() ngx.log(ngx.WARN, "left") ngx.exit(499) end))
-        ngx.sleep(0.5)
+        ngx.sleep($long)
         ngx.log(ngx.ALERT, "lived on")
     }
     log_by_lua_block { ngx.log(ngx.WARN, "ended with ", ngx.status) }
@@ -106,7 +106,7 @@ leave
 get /t
 pause 0.02
 bye
-pause 0.7
+pause $longer
 get /nothing
 wait
 --- response_body

@@ -36,7 +36,7 @@ location /t {
     content_by_lua_block {
         ngx.ctx.watched = true
         assert(ngx.on_abort(function() ngx.log(ngx.WARN, "left while it slept") ngx.sleep(0.001) ngx.exit(499) end))
-        ngx.sleep(0.5)
+        ngx.sleep($long)
         ngx.log(ngx.ALERT, "lived on")
     }
 }
@@ -46,7 +46,7 @@ location /flushing {
         assert(ngx.on_abort(function() ngx.log(ngx.WARN, "left while it flushed") ngx.exit(499) end))
         ngx.print(("x"):rep(500000))
         ngx.flush(true)
-        ngx.sleep(0.5)
+        ngx.sleep($long)
         ngx.log(ngx.ALERT, "lived on")
     }
 }
@@ -61,7 +61,7 @@ post /t
 send 10 bytes
 pause 0.02
 stop
-pause 0.7
+pause $longer
 get /nothing
 wait
 --- response_body
@@ -84,15 +84,15 @@ ended with 499
 location /t {
     content_by_lua_block {
         assert(ngx.on_abort(function() ngx.log(ngx.ALERT, "called back") end))
-        ngx.thread.spawn(function() ngx.sleep(0.3) ngx.log(ngx.ALERT, "lived on") end)
-        ngx.sleep(0.3)
+        ngx.thread.spawn(function() ngx.sleep($long) ngx.log(ngx.ALERT, "lived on") end)
+        ngx.sleep($long)
         ngx.log(ngx.ALERT, "lived on")
     }
     lua_check_client_abort on;
     log_by_lua_block { ngx.log(ngx.WARN, "ended") }
 }
 location /unchecked {
-    content_by_lua_block { ngx.sleep(0.3) ngx.log(ngx.ALERT, "lived on") }
+    content_by_lua_block { ngx.sleep($long) ngx.log(ngx.ALERT, "lived on") }
     log_by_lua_block { ngx.log(ngx.WARN, "ended") }
 }
 --- steps
@@ -100,7 +100,7 @@ get /t
 get /unchecked
 pause 0.02
 bye
-pause 0.6
+pause $longer
 get /nothing
 wait
 --- response_body

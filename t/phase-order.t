@@ -185,3 +185,19 @@ x-length: 6
 --- must_die
 --- error_log eval
 qr/\[emerg\] .*"proxy_ssl_verify_by_lua_block" is for a phase that nginx\/[\d.]+ doesn't have: it needs OpenResty's patches in .*nginx\.conf:\d+/
+
+=== TEST 14: ngx.req.set_uri jumps in server_rewrite and rewrite, and is refused later
+--- config
+    server_rewrite_by_lua_block { if ngx.var.uri == "/a" then ngx.req.set_uri_args("q=server") ngx.req.set_uri("/end", true) ngx.log(ngx.ALERT, "went on") end }
+    location = /a { return 500; }
+    location = /b { rewrite_by_lua_block { ngx.req.set_uri_args("q=location") ngx.req.set_uri("/end", true) ngx.log(ngx.ALERT, "went on") } content_by_lua_block { ngx.exit(500) } }
+    location = /b2 { rewrite_by_lua_block { ngx.req.set_uri("/b", true) } }
+    location = /end { content_by_lua_block { ngx.say(ngx.var.uri, " ", ngx.var.args) } }
+    location = /loop { rewrite_by_lua_block { ngx.req.set_uri("/loop", true) } }
+    location = /late { access_by_lua_block { ngx.header.x = select(2, pcall(ngx.req.set_uri, "/end", true)) } content_by_lua_block { ngx.say("late") } }
+--- request eval: ["GET /a", "GET /b2", "GET /loop", "GET /late"]
+--- error_code eval: [200, 200, 500, 200]
+--- response_body_like eval: ["^/end q=server\$", "^/end q=location\$", "500", "^late\$"]
+--- response_headers eval: ["", "", "", "x: API disabled in the context of access_by_lua*"]
+--- no_error_log
+[alert]

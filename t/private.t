@@ -14,6 +14,9 @@ $ENV{TEST_NGINX_NEXT_PORT} = server_port() + 1;
 
 $ENV{TEST_NGINX_HTML_DIR} ||= html_dir();
 
+# What is freed is written over, so that nothing can be read there any more.
+$ENV{MALLOC_PERTURB_} = 165;
+
 use_shop();
 
 # $TOKEN in cases is the secret. A block with --- next_port is asked at that port; --- token is

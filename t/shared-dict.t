@@ -113,6 +113,11 @@ true nil false
             ngx.say(dict:expire("k", 10), " ", (dict:get("k")), " ", dict:ttl("k") > 9)
             ngx.say(dict:expire("k", 0), " ", dict:ttl("k"))
             ngx.say(dict:expire("none", 1))
+            ngx.say(dict:expire("k", "10"), " ", dict:ttl("k") > 9, " ", (pcall(dict.expire, dict, "k", true)))
+            dict:rpush("list", 1)
+            dict:expire("list", 0.001)
+            ngx.sleep(0.01)
+            ngx.say(select("#", dict:get("list")), " ", select(2, dict:get_stale("list")))
         }
     }
 --- response_body
@@ -126,6 +131,8 @@ nil
 true v true
 true 0
 nilnot found
+true true false
+1 value is a list
 
 === TEST 4: times that are none, and those that are far away
 --- config
@@ -187,7 +194,7 @@ nilnot found
 nilnot found
 6 0
 nilnot a number
-falsebad value arg: cannot convert 'nil' to 'double'
+falsecannot convert 'nil' to 'double'
 falsebad init arg: number expected, got table
 falsemust provide "init" when providing "init_ttl"
 

@@ -15,7 +15,7 @@ A script has a step on each line. What a step has to tell is printed on a line o
     wait                 waits for the response's end; prints its status, and its body, or what that is
     wait all             waits for all responses; prints each, and how many there were, in the order of what is printed
     ask PATH             asks for something over HTTP/1.1, at the port below; prints the body
-    pause SECONDS        does nothing, and reads nothing
+    pause SECONDS        does nothing, and reads nothing, until nginx, however slow, has seen what was sent before
     reset                cancels the request: RST_STREAM, or RESET_STREAM and STOP_SENDING
     stop                 STOP_SENDING alone (HTTP/3)
     leave                drops the connection without a word; the next request opens another
@@ -31,6 +31,7 @@ import socket
 import ssl
 import sys
 import time
+import urllib.error
 import urllib.request
 
 TIMEOUT = 10
@@ -310,6 +311,15 @@ class Http3(Client):
 PROTOCOLS = {"h2": Http2, "h3": Http3}
 
 
+def ask(port, path):
+    """What is there over HTTP/1.1."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=TIMEOUT) as answer:
+            return answer.read().decode().strip()
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+
+
 def run(protocol, port, script):
     client = stream = None
     options = {}
@@ -327,14 +337,16 @@ def run(protocol, port, script):
         elif step == "header":
             print(client.header(stream, argument), flush=True)
         elif step == "ask":
-            with urllib.request.urlopen(f"http://127.0.0.1:{port - 1}{argument}") as answer:
-                print(answer.read().decode().strip(), flush=True)
+            print(ask(port - 1, argument), flush=True)
         elif step == "wait" and argument == "all":
             print(client.wait_for_all(), flush=True)
         elif step in ("head", "wait"):
             print(getattr(client, step)(stream), flush=True)
         elif step == "pause":
             time.sleep(float(argument))
+            # A connection that is made afterwards is seen afterwards.
+            ask(port - 1, "/nothing")
+            ask(port - 1, "/nothing")
         elif step in ("end", "reset", "stop"):
             getattr(client, step)(stream)
         elif step in ("leave", "bye"):

@@ -20,7 +20,7 @@ local function cut(regex, text, ctx, max, res)
     local start = ctx.pos - 1
     local at, n, parts = start, 0, 1
     while parts ~= max do
-        local found = C.spacer_regex_match(code, text, len, at, at > start)
+        local found = C.spacer_regex_match(code[0], text, len, at, at > start)
         if found < 0 then
             return nil
         elseif found == 0 then
@@ -31,9 +31,11 @@ local function cut(regex, text, ctx, max, res)
         if found > 1 then
             group, group_end = captures[2], captures[3]
         end
-        at = to
-        if from == to then
-            at = tonumber(C.spacer_regex_after_empty(code, text, len, to))
+        -- By `\K` in a group that is called from a look-behind, a match of nothing can begin further back.
+        if from ~= to and to ~= at then
+            at = to
+        else
+            at = tonumber(C.spacer_regex_after_empty(code[0], text, len, to))
         end
         ctx.pos = at
         -- Nothing that stands before nothing is no part.

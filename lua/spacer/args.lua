@@ -27,6 +27,9 @@ local function decode(data, len, max, t)
     repeat
         local room = left < CHUNK and left or CHUNK
         n = C.spacer_decode_args(data, len, from, next_part, buffer, room)
+        if n < -1 - room then
+            error(base.last_error(), 3)
+        end
         -- Filling the table may run code of its owner's, and this again.
         from = tonumber(next_part[0])
         left = left - room

@@ -1,6 +1,7 @@
 --- Makes the global `ngx`. Run once in each VM; returns what the scheduler needs of it.
 
 require "spacer.require"
+local ffi = require "ffi"
 local base = require "spacer.base"
 local C, check, out, out_string = base.C, base.check, base.out, base.out_string
 local rawset, type, error, setmetatable, tonumber = rawset, type, error, setmetatable, tonumber
@@ -103,6 +104,9 @@ ngx.config = {
     ngx_lua_version = 10029,
 }
 
+-- nginx's NGX_MAX_PROCESSES.
+local PROCESSES_MAX = 1024
+
 ngx.worker = {
     exiting = function() return C.spacer_worker_exiting() end,
     pid = function() return C.spacer_worker_pid() end,
@@ -110,6 +114,18 @@ ngx.worker = {
     id = function()
         local id = C.spacer_worker_id()
         return id >= 0 and id or nil
+    end,
+    pids = function()
+        local phase = ngx.get_phase()
+        if phase == "init" or phase == "init_worker" then
+            return nil, "API disabled in the current context"
+        end
+        local ids = ffi.new("int[?]", PROCESSES_MAX)
+        local pids = {}
+        for i = 1, tonumber(C.spacer_worker_pids(ids, PROCESSES_MAX)) do
+            pids[i] = ids[i - 1]
+        end
+        return pids
     end,
 }
 

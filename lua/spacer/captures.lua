@@ -1,7 +1,7 @@
---- Makes the functions that put the captures of a match into a table. They are written for a number of groups and
--- for names rather than looping over them: LuaJIT compiles such a function as part of whatever calls it, and a loop
--- with few rounds not at all well. All places are read before a string is made, since that may run a finalizer, which
--- may match.
+--- Makes the functions that put the captures of a match into a table. They are written for a number of groups and for
+-- names rather than looping over them: LuaJIT compiles such a function as part of whatever calls it, and a loop with
+-- few rounds not at all well. All places are read before a string is made, since that may run a finalizer, which may
+-- match.
 
 local captures = require("spacer.base").C.spacer_regex_captures()
 local new_tab = require "table.new"

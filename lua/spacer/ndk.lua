@@ -1,5 +1,5 @@
---- ndk.set_var.DIRECTIVE(value): what another module's directive would set a variable to. There is a global `ndk`, and a module of that
--- name, where nginx has loaded the Nginx Development Kit.
+--- ndk.set_var.DIRECTIVE(value): what another module's directive would set a variable to. There is a global `ndk`,
+-- and a module of that name, where nginx has loaded the Nginx Development Kit.
 
 local ffi = require "ffi"
 local base = require "spacer.base"

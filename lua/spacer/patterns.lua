@@ -4,7 +4,7 @@ local base = require "spacer.base"
 local collector = require "spacer.captures"
 local ffi = require "ffi"
 local C, NONE, out, out_string, last_error = base.C, base.NONE, base.out, base.out_string, base.last_error
-local ffi_gc = ffi.gc
+local ffi_gc, ffi_new = ffi.gc, ffi.new
 local band = bit.band
 local type, tostring, error = type, tostring, error
 
@@ -12,7 +12,16 @@ local WARN = require("spacer.constants").WARN
 
 local DUPLICATE_NAMES, ONCE = C.SPACER_REGEX_DUPLICATE_NAMES, C.SPACER_REGEX_ONCE
 
-local bits = ffi.new "uint32_t[1]"
+local bits = ffi_new "uint32_t[1]"
+
+-- A compiled pattern is in a box, which is empty once it was given back: when a VM closes, the collector gives back
+-- what finalizers that run after it may still use.
+local box = ffi.typeof "spacer_regex *[1]"
+
+local function empty(code)
+    C.spacer_regex_free(code[0])
+    code[0] = nil
+end
 
 -- What is known of options, by their letters. Sets of the same flags are one.
 local options_of, options_by_bits = {}, {}
@@ -75,7 +84,7 @@ local function keep(regex, options, pattern)
         local old = kept[hand]
         old.home[old.pattern] = nil
         if not old.held then
-            C.spacer_regex_free(ffi_gc(old.code, nil))
+            empty(ffi_gc(old.code, nil))
         end
         kept[hand] = regex
         hand = hand % cache_max + 1
@@ -93,15 +102,15 @@ local function compile(pattern, letters, options)
         end
         text = tostring(text)
     end
-    local code = C.spacer_regex_new(text, #text, options.bits)
-    if code == nil then
+    local new = C.spacer_regex_new(text, #text, options.bits)
+    if new == nil then
         return nil, last_error()
     end
-    ffi_gc(code, C.spacer_regex_free)
+    local code = ffi_gc(ffi_new(box, new), empty)
     cache_max = cache_max or C.spacer_regex_cache_max()
     local once = options.once and cache_max > 0
-    local groups = C.spacer_regex_groups(code)
-    local names, numbers = names_of(code)
+    local groups = C.spacer_regex_groups(new)
+    local names, numbers = names_of(new)
     local regex = {
         code = code,
         groups = groups,
@@ -138,7 +147,7 @@ function _M.compiled(pattern, letters)
 end
 
 function _M.discard(regex)
-    C.spacer_regex_free(ffi_gc(regex.code, nil))
+    empty(ffi_gc(regex.code, nil))
 end
 
 --- Whether no pattern stays compiled yet.

@@ -4,10 +4,10 @@
 local base = require "spacer.base"
 local patterns = require "spacer.patterns"
 local ffi = require "ffi"
-local C, out, out_string, last_error = base.C, base.out, base.out_string, base.last_error
+local C, OK, out, out_string, last_error = base.C, base.OK, base.out, base.out_string, base.last_error
 local compiled, discard = patterns.compiled, patterns.discard
 local captures = patterns.captures
-local ffi_gc = ffi.gc
+local ffi_gc, ffi_new = ffi.gc, ffi.new
 local type, tostring, tonumber, setmetatable = type, tostring, tonumber, setmetatable
 
 local re = {}
@@ -32,7 +32,7 @@ function re.match(text, pattern, options, ctx, res)
     if not regex then
         return nil, err
     end
-    local found = C.spacer_regex_match(regex.code, text, #text, ctx and offset_of(ctx) or 0, false)
+    local found = C.spacer_regex_match(regex.code[0], text, #text, ctx and offset_of(ctx) or 0, false)
     if found <= 0 then
         if not regex.once then
             discard(regex)
@@ -62,7 +62,7 @@ function re.find(text, pattern, options, ctx, nth)
     if not regex then
         return nil, nil, err
     end
-    local found = C.spacer_regex_match(regex.code, text, #text, ctx and offset_of(ctx) or 0, false)
+    local found = C.spacer_regex_match(regex.code[0], text, #text, ctx and offset_of(ctx) or 0, false)
     local groups = regex.groups
     if not regex.once then
         discard(regex)
@@ -104,7 +104,7 @@ function iterator.__call(self)
     if not regex then
         return nil
     end
-    local found = C.spacer_regex_match(regex.code, text, #text, at, at > 0)
+    local found = C.spacer_regex_match(regex.code[0], text, #text, at, at > 0)
     if found <= 0 then
         exhaust(self)
         if found == 0 then
@@ -114,8 +114,9 @@ function iterator.__call(self)
     end
     local from, to = captures[0], captures[1]
     local res = regex.collect(text)
-    if from == to then
-        to = tonumber(C.spacer_regex_after_empty(regex.code, text, #text, to))
+    -- By `\K` in a group that is called from a look-behind, a match of nothing can begin further back.
+    if from == to or to == at then
+        to = tonumber(C.spacer_regex_after_empty(regex.code[0], text, #text, to))
         if to > #text then
             exhaust(self)
         end
@@ -138,13 +139,21 @@ end
 -- Substitutions for the next calls. One that an error of a replacement's function left behind is the collector's.
 local idle, idle_count = {}, 0
 
+-- As a pattern's box.
+local box = ffi.typeof "spacer_substitution *[1]"
+
+local function empty(state)
+    C.spacer_substitution_free(state[0])
+    state[0] = nil
+end
+
 local function new_substitution()
     if idle_count > 0 then
         local state = idle[idle_count]
         idle_count = idle_count - 1
         return state
     end
-    return ffi_gc(C.spacer_substitution_new(), C.spacer_substitution_free)
+    return ffi_gc(ffi_new(box, C.spacer_substitution_new()), empty)
 end
 
 local function substitute_by_function(text, pattern, replace, options, all)
@@ -157,7 +166,7 @@ local function substitute_by_function(text, pattern, replace, options, all)
     local code, collect = regex.code, regex.collect
     local state = new_substitution()
     local count, piece = 0, nil
-    local found = C.spacer_substitution_begin(state, code, text, #text)
+    local found = C.spacer_substitution_begin(state[0], code[0], text, #text)
     while found > 0 do
         count = count + 1
         piece = replace(collect(text))
@@ -167,7 +176,7 @@ local function substitute_by_function(text, pattern, replace, options, all)
         if not all then
             break
         end
-        found = C.spacer_substitution_next(state, code, text, #text, piece, #piece)
+        found = C.spacer_substitution_next(state[0], code[0], text, #text, piece, #piece)
         piece = nil
     end
 
@@ -175,8 +184,11 @@ local function substitute_by_function(text, pattern, replace, options, all)
     if found < 0 then
         err = last_error()
     elseif count > 0 then
-        C.spacer_substitution_end(state, text, #text, piece, piece and #piece or 0, out)
-        result = out_string()
+        if C.spacer_substitution_end(state[0], text, #text, piece, piece and #piece or 0, out) == OK then
+            result = out_string()
+        else
+            err = last_error()
+        end
     end
     idle_count = idle_count + 1
     idle[idle_count] = state
@@ -203,7 +215,7 @@ local function substitute(text, pattern, replace, options, all)
     if not regex then
         return nil, nil, err
     end
-    local count = C.spacer_regex_substitute(regex.code, text, #text, replace, #replace, all, out)
+    local count = C.spacer_regex_substitute(regex.code[0], text, #text, replace, #replace, all, out)
     if not regex.once then
         discard(regex)
     end

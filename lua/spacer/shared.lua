@@ -83,6 +83,10 @@ local function get(object, key)
     end
     local rc = C.spacer_dict_get(dict, key, #key, value)
     if rc ~= OK then
+        -- A list.
+        if rc == FAIL and value.expired then
+            return nil
+        end
         return failure(rc)
     end
     if value.expired then
@@ -191,7 +195,7 @@ function methods.incr(object, key, by, init, init_ttl)
         return nil, err
     end
     -- The reference makes it a number first, and then finds nil.
-    by = tonumber(by) or error("bad value arg: cannot convert 'nil' to 'double'", 2)
+    by = tonumber(by) or error("cannot convert 'nil' to 'double'", 2)
     if init then
         init = number_option(init, "init")
     end
@@ -233,6 +237,8 @@ function methods.expire(object, key, exptime)
     if not exptime or exptime ~= exptime then
         error("bad \"exptime\" argument", 2)
     end
+    -- A number in a string is one, and true isn't 1 as it would be for the call below.
+    exptime = exptime + 0
     local err
     key, err = key_string(key)
     if not key then

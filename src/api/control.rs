@@ -169,7 +169,11 @@ pub extern "C" fn spacer_redirect(uri: *const u8, len: usize, status: c_int) -> 
                 return error(RAISE, format_args!("no memory"));
             }
             (*ctx.r).headers_out.status = status as ngx_uint_t;
-            log_debug!(ctx.r, "lua redirect to \"{}\" with code {status}", nginx::Text(uri));
+            log_debug!(
+                ctx.r,
+                "lua redirect to \"{}\" with code {status}",
+                nginx::NgxStr::from_bytes(uri)
+            );
         }
         end(ctx, End::Exit(status as ngx_int_t))
     })
@@ -202,10 +206,11 @@ pub extern "C" fn spacer_req_set_uri(
                 }
             }
             if jump {
-                if !super::current().phase.is_in(Phase::Rewrite as u32) {
+                let phases = Phase::ServerRewrite as u32 | Phase::Rewrite as u32;
+                if !super::current().phase.is_in(phases) {
                     return super::disabled();
                 }
-                log_debug!(ctx.r, "lua set uri jump to \"{}\"", nginx::Text(uri));
+                log_debug!(ctx.r, "lua set uri jump to \"{}\"", nginx::NgxStr::from_bytes(uri));
                 if let Some(refused) = refuse_with_subrequests(ctx) {
                     return refused;
                 }

@@ -7,7 +7,7 @@ use httptext::args::{self, Decoder};
 use httptext::{base64, digest, escape_into, unescape_into};
 use nginx_sys::*;
 
-use super::{arg, scratch, spacer_str, NONE, OK};
+use super::{arg, boundary, giving, scratch, spacer_str, NONE, OK, RAISE};
 use crate::nginx;
 use crate::nginx::cell::Worker;
 
@@ -15,10 +15,12 @@ pub use httptext::{escape, Escape};
 
 /// Gives back what `fill` appends to an empty buffer.
 fn give(out: &mut spacer_str, fill: impl FnOnce(&mut Vec<u8>)) {
-    // SAFETY: the text is read before the next boundary call, and `fill` makes none.
-    let text = unsafe { scratch() };
-    fill(text);
-    out.set(text);
+    giving(out, |out| {
+        // SAFETY: the text is read before the next boundary call, and `fill` makes none.
+        let text = unsafe { scratch() };
+        fill(text);
+        out.set(text);
+    });
 }
 
 /// As [`give`], or `NONE` where `fill` fails.
@@ -61,7 +63,7 @@ pub struct spacer_pair {
 
 /// Splits a query, from the part that begins at `from` on, into decoded pairs. `max` parts at most are looked at; those
 /// with an empty key are left out. Returns the number of pairs, or -1 - number when there are more parts, of which the
-/// next begins at `next`.
+/// next begins at `next`, or less than any of these when it was misused.
 #[no_mangle]
 pub extern "C" fn spacer_decode_args(
     data: *const u8,
@@ -71,15 +73,15 @@ pub extern "C" fn spacer_decode_args(
     pairs: *mut spacer_pair,
     max: usize,
 ) -> c_int {
+    let mut n = 0;
     // SAFETY: Lua's string and its array of `max` elements. The pairs point into the scratch buffer once it is full.
-    unsafe {
+    let status = boundary(|| unsafe {
         let text = scratch();
         let list = arg(data, len).get(from..).unwrap_or_default();
         let mut decoder = Decoder::new(list, max);
         let pairs = std::slice::from_raw_parts_mut(pairs, max);
         // The buffer moves while it grows: the places are found when it is full.
         let there = ptr::NonNull::<u8>::dangling().as_ptr().cast_const();
-        let mut n = 0;
         while let Some(pair) = decoder.next_into(text) {
             let data = if pair.value.is_some() { there } else { ptr::null() };
             pairs[n].key = spacer_str { data: there, len: pair.key.len() };
@@ -94,11 +96,12 @@ pub extern "C" fn spacer_decode_args(
             }
         }
         *next = len - decoder.rest().map_or(0, <[u8]>::len);
-        if decoder.rest().is_some() {
-            -1 - n as c_int
-        } else {
-            n as c_int
-        }
+        decoder.rest().is_some() as c_int
+    });
+    match status {
+        RAISE => c_int::MIN,
+        OK => n as c_int,
+        _ => -1 - n as c_int,
     }
 }
 
@@ -116,7 +119,7 @@ pub extern "C" fn spacer_encode_arg(
     out: &mut spacer_str,
 ) {
     // SAFETY: Lua's strings; one thread, and the list is read before the next is begun.
-    unsafe {
+    giving(out, |out| unsafe {
         let list = &mut *ENCODED.get();
         if first {
             list.clear();
@@ -125,7 +128,7 @@ pub extern "C" fn spacer_encode_arg(
         let value = (!value.is_null()).then(|| arg(value, value_len));
         args::encode_into(list, arg(key, key_len), value);
         out.set(list);
-    }
+    });
 }
 
 #[no_mangle]

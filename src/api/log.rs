@@ -37,7 +37,7 @@ pub extern "C" fn spacer_debug(data: *const u8, len: usize) {
     // SAFETY: the current request is alive; Lua's string.
     unsafe {
         if let Some(ctx) = current().ctx.as_ref() {
-            nginx::log_debug!(ctx.r, "{}", nginx::Text(arg(data, len)));
+            nginx::log_debug!(ctx.r, "{}", nginx::NgxStr::from_bytes(arg(data, len)));
         }
     }
 }

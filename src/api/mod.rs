@@ -34,7 +34,7 @@ use coro::Wait;
 use crate::conf::phase::{Phase, HANDLERS};
 use crate::lua::CModule;
 use crate::nginx::cell::Worker;
-use crate::nginx::{fault, panic_message};
+use crate::nginx::{fault, guard, panic_message};
 use crate::request::ctx::Ctx;
 pub use crate::request::current::current;
 use crate::request::tasks::{scheduler, Requests};
@@ -134,6 +134,21 @@ pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
         error(RAISE, format_args!("internal error: {}", panic_message(&*panic)))
     })
+}
+
+/// Runs the body of a boundary function that gives text and has no status. A panic is logged, and becomes a text of a length for which Lua raises an
+/// error.
+pub fn giving(out: &mut spacer_str, f: impl FnOnce(&mut spacer_str)) {
+    // SAFETY: nginx logs as long as its process lives.
+    let log = unsafe { (*nginx_sys::ngx_cycle).log };
+    let body = || {
+        fault::point("text");
+        f(out);
+        true
+    };
+    if !guard(log, false, body) {
+        *out = spacer_str { data: std::ptr::null(), len: usize::MAX };
+    }
 }
 
 /// Runs `f` with the current `Ctx`, where there is one: that of a client's request, or of Lua that runs without one.

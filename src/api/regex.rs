@@ -27,18 +27,29 @@ pub struct spacer_regex(());
 #[allow(non_camel_case_types)]
 pub struct spacer_substitution(());
 
+/// `None` when it was given back, see [`gone`].
+///
 /// # Safety
-/// Lua passes what `spacer_regex_new` gave it, and has not given it back.
-unsafe fn regex<'a>(regex: *const spacer_regex) -> &'a Regex {
+/// Lua passes what `spacer_regex_new` gave it, or null once it has given it back.
+unsafe fn regex<'a>(regex: *const spacer_regex) -> Option<&'a Regex> {
     // SAFETY: the caller's promise.
-    unsafe { &*regex.cast::<Regex>() }
+    unsafe { regex.cast::<Regex>().as_ref() }
 }
 
+/// `None` when it was given back, see [`gone`].
+///
 /// # Safety
-/// Lua passes what `spacer_substitution_new` gave it, has not given it back, and uses it for one substitution at a time.
-unsafe fn substitution<'a>(substitution: *mut spacer_substitution) -> &'a mut Substitution {
+/// Lua passes what `spacer_substitution_new` gave it, or null once it has given it back, and uses it for one substitution
+/// at a time.
+unsafe fn substitution<'a>(substitution: *mut spacer_substitution) -> Option<&'a mut Substitution> {
     // SAFETY: the caller's promise.
-    unsafe { &mut *substitution.cast::<Substitution>() }
+    unsafe { substitution.cast::<Substitution>().as_mut() }
+}
+
+/// A closing VM's collector gives everything back, then runs the finalizers of userdata, which may still match.
+#[cold]
+fn gone() -> c_int {
+    error(FAIL, format_args!("the Lua VM is closing"))
 }
 
 /// What a match gives: how many captures are set, 0 for no match, `FAIL`.
@@ -100,15 +111,17 @@ pub extern "C" fn spacer_regex_new(data: *const u8, len: usize, bits: u32) -> *m
 
 #[no_mangle]
 pub unsafe extern "C" fn spacer_regex_free(regex: *mut spacer_regex) {
-    // SAFETY: Lua gives back once what it had from `new`.
-    drop(unsafe { Box::from_raw(regex.cast::<Regex>()) });
+    if !regex.is_null() {
+        // SAFETY: Lua gives back once what it had from `new`.
+        drop(unsafe { Box::from_raw(regex.cast::<Regex>()) });
+    }
 }
 
 /// How many groups the pattern has.
 #[no_mangle]
 pub unsafe extern "C" fn spacer_regex_groups(re: *const spacer_regex) -> c_int {
     // SAFETY: as `regex` asks for.
-    unsafe { regex(re) }.groups() as c_int
+    unsafe { regex(re) }.map_or(0, |regex| regex.groups() as c_int)
 }
 
 /// The name at `index`, and the number of its group; `NONE` when there are no more.
@@ -119,7 +132,7 @@ pub unsafe extern "C" fn spacer_regex_name(
     out: &mut spacer_str,
 ) -> c_int {
     // SAFETY: as `regex` asks for.
-    match unsafe { regex(re) }.names().nth(index as usize) {
+    match unsafe { regex(re) }.and_then(|regex| regex.names().nth(index as usize)) {
         Some((number, name)) => {
             out.set(name);
             number as c_int
@@ -146,8 +159,11 @@ pub unsafe extern "C" fn spacer_regex_match(
 ) -> c_int {
     boundary(|| {
         let checked = if checked { Checked::Yes } else { Checked::No };
-        // SAFETY: as `regex` asks for; Lua's string; the reference ends here.
-        count(unsafe { engine().matcher.find_in(regex(re), arg(text, len), from, checked) })
+        // SAFETY: as `regex` asks for; Lua's string; the references end here.
+        unsafe {
+            let Some(regex) = regex(re) else { return gone() };
+            count(engine().matcher.find_in(regex, arg(text, len), from, checked))
+        }
     })
 }
 
@@ -160,7 +176,7 @@ pub unsafe extern "C" fn spacer_regex_after_empty(
     at: usize,
 ) -> usize {
     // SAFETY: as `regex` asks for; Lua's string.
-    unsafe { regex(re).after_empty(arg(text, len), at) }
+    unsafe { regex(re).map_or(at + 1, |regex| regex.after_empty(arg(text, len), at)) }
 }
 
 /// The text with its first match, or `all`, replaced by a template. Gives how many there were; for none, no text.
@@ -177,12 +193,13 @@ pub unsafe extern "C" fn spacer_regex_substitute(
     boundary(|| {
         // SAFETY: as `regex` asks for; Lua's strings; the references end here, and the result is read before the next call.
         unsafe {
+            let Some(regex) = regex(re) else { return gone() };
             let engine = engine();
             if let Err(reason) = engine.template.read(arg(template, template_len)) {
                 nginx::log_parts(NGX_LOG_ERR, log::log(), &[&reason.message()]);
                 return error(FAIL, format_args!("failed to compile the replacement template"));
             }
-            let (regex, subject, result) = (regex(re), arg(text, len), scratch());
+            let (subject, result) = (arg(text, len), scratch());
             let found =
                 substitute(&mut engine.matcher, regex, subject, &engine.template, all, result);
             out.set(result);
@@ -198,8 +215,10 @@ pub extern "C" fn spacer_substitution_new() -> *mut spacer_substitution {
 
 #[no_mangle]
 pub unsafe extern "C" fn spacer_substitution_free(substitution: *mut spacer_substitution) {
-    // SAFETY: Lua gives back once what it had from `new`.
-    drop(unsafe { Box::from_raw(substitution.cast::<Substitution>()) });
+    if !substitution.is_null() {
+        // SAFETY: Lua gives back once what it had from `new`.
+        drop(unsafe { Box::from_raw(substitution.cast::<Substitution>()) });
+    }
 }
 
 /// Finds the first match.
@@ -213,9 +232,11 @@ pub unsafe extern "C" fn spacer_substitution_begin(
     boundary(|| {
         // SAFETY: as `substitution` and `regex` ask for; Lua's string; the references end here.
         unsafe {
-            let state = substitution(state);
+            let (Some(state), Some(regex)) = (substitution(state), regex(re)) else {
+                return gone();
+            };
             state.begin();
-            count(state.next(&mut engine().matcher, regex(re), arg(text, len)))
+            count(state.next(&mut engine().matcher, regex, arg(text, len)))
         }
     })
 }
@@ -233,9 +254,12 @@ pub unsafe extern "C" fn spacer_substitution_next(
     boundary(|| {
         // SAFETY: as `substitution` and `regex` ask for; Lua's strings; the references end here.
         unsafe {
-            let (state, text) = (substitution(state), arg(text, len));
+            let (Some(state), Some(regex)) = (substitution(state), regex(re)) else {
+                return gone();
+            };
+            let text = arg(text, len);
             state.replace(text, arg(piece, piece_len));
-            count(state.next(&mut engine().matcher, regex(re), text))
+            count(state.next(&mut engine().matcher, regex, text))
         }
     })
 }
@@ -249,15 +273,19 @@ pub unsafe extern "C" fn spacer_substitution_end(
     piece: *const u8,
     piece_len: usize,
     out: &mut spacer_str,
-) {
-    // SAFETY: as `substitution` asks for; Lua's strings; the text is read before the state is used again.
-    unsafe {
-        let (state, text) = (substitution(state), arg(text, len));
-        if !piece.is_null() {
-            state.replace(text, arg(piece, piece_len));
+) -> c_int {
+    boundary(|| {
+        // SAFETY: as `substitution` asks for; Lua's strings; the text is read before the state is used again.
+        unsafe {
+            let Some(state) = substitution(state) else { return gone() };
+            let text = arg(text, len);
+            if !piece.is_null() {
+                state.replace(text, arg(piece, piece_len));
+            }
+            out.set(state.finish(text));
+            OK
         }
-        out.set(state.finish(text));
-    }
+    })
 }
 
 /// The size up to which the stack of patterns compiled by `j` grows; `FAIL` without memory.

@@ -92,6 +92,7 @@ pub unsafe extern "C" fn ngx_http_lua_ffi_compile_regex(
         // SAFETY: the caller's string and buffer.
         match Regex::compile(unsafe { arg(pat, pat_len) }, wanted) {
             Ok(regex) => compiled = describe(regex),
+            // SAFETY: the caller's buffer has that size.
             Err(reason) => unsafe { write_text(&reason.message(), errstr, errstr_size) },
         }
         OK

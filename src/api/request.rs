@@ -1,13 +1,20 @@
 //! `ngx.req`: method, URI, arguments and the like of the request; `ngx.ctx`'s slot.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 
 use nginx_sys::*;
 
 use super::encoding::{escape, Escape};
-use super::{arg, error, spacer_str, with_context, with_request, OK, RAISE};
+use super::{arg, current, error, spacer_str, with_context, with_request, OK, RAISE};
 use crate::nginx;
 use crate::request::method::method_name;
+
+/// nginx's request, for libraries that call its functions; null where there is none.
+#[no_mangle]
+pub extern "C" fn spacer_request() -> *mut c_void {
+    // SAFETY: a context lives as long as Lua runs for it.
+    unsafe { current().ctx.as_ref() }.map_or(std::ptr::null_mut(), |ctx| ctx.r.cast())
+}
 
 #[no_mangle]
 pub extern "C" fn spacer_req_method(out: &mut spacer_str) -> c_int {

@@ -2,9 +2,7 @@
 
 use std::ffi::c_int;
 
-use shdict::{
-    Dict, End, IsAList, Item, Kind, Mode, NotAList, Popped, PushError, Store, StoreError, Value,
-};
+use shdict::{Dict, End, Item, Kind, Mode, NotAList, Popped, PushError, Store, StoreError, Value};
 
 use super::{arg, boundary, error, scratch, spacer_str, FAIL, NONE, OK, RAISE};
 use crate::conf;
@@ -96,7 +94,7 @@ fn not_a_list(_: NotAList) -> c_int {
     error(FAIL, format_args!("value not a list"))
 }
 
-/// What is under the key, also if it has expired; `NONE` if nothing is.
+/// What is under the key, also if it has expired, which a failure to read a list says as well; `NONE` if nothing is.
 #[no_mangle]
 pub unsafe extern "C" fn spacer_dict_get(
     dict: *const spacer_dict,
@@ -109,16 +107,18 @@ pub unsafe extern "C" fn spacer_dict_get(
         with(dict, |dict, now| {
             let text = scratch();
             match dict.get(arg(key, key_len), now, text) {
-                Ok(Some(got)) => {
+                Some(got) => {
+                    out.expired = got.expired;
+                    if got.kind == Kind::List {
+                        return error(FAIL, format_args!("value is a list"));
+                    }
                     out.kind = got.kind as c_int;
                     out.flags = got.flags as c_int;
                     out.number = got.number;
-                    out.expired = got.expired;
                     out.text.set(text);
                     OK
                 }
-                Ok(None) => NONE,
-                Err(IsAList) => error(FAIL, format_args!("value is a list")),
+                None => NONE,
             }
         })
     }

@@ -56,7 +56,7 @@ pub extern "C" fn spacer_capture_add(
             {
                 return error(
                     RAISE,
-                    format_args!("unsafe uri in argument #1: {}", nginx::Text(text)),
+                    format_args!("unsafe uri in argument #1: {}", nginx::NgxStr::from_bytes(text)),
                 );
             }
             let more = arg(args, args_len);

@@ -10,7 +10,7 @@ use mlua::ffi as lua;
 use mlua::ffi::lua_State;
 use nginx_sys::*;
 
-use super::cfunction::{context, disabled, yield_and_wait};
+use super::cfunction::{context, disabled, guarded, yield_and_wait};
 use super::{current, scratch, spacer_str};
 use crate::conf::phase::WAITING;
 use crate::nginx::{self, log_debug, Request};
@@ -111,7 +111,7 @@ unsafe extern "C-unwind" fn ngx_sleep(l: *mut lua_State) -> c_int {
         }
         let ctx = context(l, WAITING);
         let Some(task) = current().task else { disabled(l) };
-        ask_to_sleep(ctx.r, task, msec as u64);
+        guarded(l, || ask_to_sleep(ctx.r, task, msec as u64));
         yield_and_wait(l)
     }
 }

@@ -101,8 +101,7 @@ impl Name {
 unsafe fn find(r: Request, name: &[u8], hash: ngx_uint_t) -> Found {
     // SAFETY: the caller's request has its configuration, whose hash holds variables.
     let found = unsafe {
-        let core: &mut ngx_http_core_main_conf_t =
-            nginx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+        let core = nginx::core_main_conf(&*r);
         ngx_hash_find(&mut core.variables_hash, hash, name.as_ptr().cast_mut(), name.len())
             .cast::<ngx_http_variable_t>()
             .as_ref()
@@ -121,8 +120,7 @@ unsafe fn find(r: Request, name: &[u8], hash: ngx_uint_t) -> Found {
 unsafe fn indexed(r: Request, name: &[u8]) -> Option<ngx_uint_t> {
     // SAFETY: the caller's request has its configuration.
     unsafe {
-        let core: &ngx_http_core_main_conf_t =
-            nginx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+        let core = nginx::core_main_conf(&*r);
         core.variables.as_slice::<ngx_http_variable_t>().iter().position(|variable| {
             nginx::bytes(variable.name) == name && variable.get_handler.is_some()
         })
@@ -203,15 +201,19 @@ pub extern "C" fn spacer_var_set(
             let value = if value.is_null() { None } else { Some(arg(value, value_len)) };
             match assign(ctx.r, name, value) {
                 Ok(()) => OK,
-                Err(Refused::NotChangeable) => {
-                    error(RAISE, format_args!("variable \"{}\" not changeable", nginx::Text(name)))
-                }
+                Err(Refused::NotChangeable) => error(
+                    RAISE,
+                    format_args!("variable \"{}\" not changeable", nginx::NgxStr::from_bytes(name)),
+                ),
                 Err(Refused::NotAssignable) => error(
                     RAISE,
-                    format_args!("variable \"{}\" cannot be assigned a value", nginx::Text(name)),
+                    format_args!(
+                        "variable \"{}\" cannot be assigned a value",
+                        nginx::NgxStr::from_bytes(name)
+                    ),
                 ),
                 Err(Refused::Undefined) => {
-                    let name = nginx::Text(name);
+                    let name = nginx::NgxStr::from_bytes(name);
                     error(
                         RAISE,
                         format_args!(

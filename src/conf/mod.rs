@@ -8,12 +8,13 @@ use std::ptr;
 use std::rc::Rc;
 
 use nginx_sys::*;
+use ngx::http::{HttpModule, HttpModuleLocationConf, HttpModuleMainConf};
 
 use crate::lua::code::Code;
 use crate::lua::{Settings, Vm};
 use crate::nginx::cell::Worker;
 use crate::nginx::own::module;
-use crate::nginx::{self, conf_ctx, module_conf, Request, CONF_OK};
+use crate::nginx::{self, Request, CONF_OK};
 use phase::Phase;
 
 /// `http` level.
@@ -145,13 +146,32 @@ pub unsafe extern "C" fn merge_loc_conf(
     CONF_OK
 }
 
+/// The module, as the accessors of the crate `ngx` know it by its configurations.
+pub struct Runtime;
+
+impl HttpModule for Runtime {
+    fn module() -> &'static ngx_module_t {
+        module()
+    }
+}
+
+// SAFETY: `create_main_conf` makes one for `http`.
+unsafe impl HttpModuleMainConf for Runtime {
+    type MainConf = MainConf;
+}
+
+// SAFETY: `create_loc_conf` makes one for each level.
+unsafe impl HttpModuleLocationConf for Runtime {
+    type LocationConf = LocConf;
+}
+
 /// The runtime's `http` configuration while the configuration is read.
 ///
 /// # Safety
 /// `cf` is live and inside `http`.
 pub unsafe fn main_conf<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
     // SAFETY: the caller's promise.
-    unsafe { module_conf(conf_ctx(cf).main_conf, module()) }
+    unsafe { Runtime::main_conf_mut(&*cf) }.expect("http has the runtime's configuration")
 }
 
 /// The runtime's `http` configuration of a request.
@@ -160,7 +180,7 @@ pub unsafe fn main_conf<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
 /// `r` is live.
 pub unsafe fn main_conf_of<'a>(r: Request) -> &'a MainConf {
     // SAFETY: the caller's promise.
-    unsafe { module_conf((*r).main_conf, module()) }
+    unsafe { Runtime::main_conf(&*r) }.expect("a request has the runtime's configuration")
 }
 
 /// The configuration of the location that serves the request.
@@ -170,7 +190,7 @@ pub unsafe fn main_conf_of<'a>(r: Request) -> &'a MainConf {
 #[inline]
 pub unsafe fn loc_conf<'a>(r: Request) -> &'a LocConf {
     // SAFETY: a live request has its configurations.
-    unsafe { module_conf((*r).loc_conf, module()) }
+    unsafe { Runtime::location_conf(&*r) }.expect("a request has the runtime's configuration")
 }
 
 /// nginx's own configuration of the location that serves the request.
@@ -179,7 +199,7 @@ pub unsafe fn loc_conf<'a>(r: Request) -> &'a LocConf {
 /// `r` is live.
 pub unsafe fn core_loc_conf<'a>(r: Request) -> &'a ngx_http_core_loc_conf_t {
     // SAFETY: a live request has its core configuration.
-    unsafe { module_conf((*r).loc_conf, &*ptr::addr_of!(ngx_http_core_module)) }
+    unsafe { nginx::core_location_conf(&*r) }
 }
 
 /// The configuration that a VM is being made for.
@@ -276,10 +296,6 @@ impl MainConf {
 /// # Safety
 /// The cycle is live.
 pub unsafe fn conf_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
-    // SAFETY: the caller's cycle is live, and its entry for `http` holds the arrays of configurations.
-    unsafe {
-        let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
-        let http = (http as *mut ngx_http_conf_ctx_t).as_ref()?;
-        Some(module_conf(http.main_conf, module()))
-    }
+    // SAFETY: the caller's cycle is live.
+    unsafe { Runtime::main_conf(&*cycle) }
 }

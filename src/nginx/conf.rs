@@ -1,24 +1,26 @@
-//! nginx's arrays of configurations, and messages while one is read.
+//! Configurations, and messages while one is read.
 
 use std::ffi::c_char;
-use std::ptr;
 
 use nginx_sys::*;
+use ngx::http::{HttpModuleConfExt, NgxHttpCoreModule};
 
-/// What a directive's handler returns on an error that is already logged.
-pub const CONF_ERROR: *mut c_char = usize::MAX as *mut c_char;
-pub const CONF_OK: *mut c_char = ptr::null_mut();
+pub use ngx::core::{NGX_CONF_ERROR as CONF_ERROR, NGX_CONF_OK as CONF_OK};
+use ngx::http::{HttpModuleLocationConf as _, HttpModuleMainConf as _, HttpModuleServerConf as _};
 
-/// The module's configuration in one of nginx's arrays of them.
-///
-/// # Safety
-/// `confs` is such an array, and the module's entry in it is a `T`.
-pub unsafe fn module_conf<'a, T>(
-    confs: *mut *mut std::ffi::c_void,
-    module: &ngx_module_t,
-) -> &'a mut T {
-    // SAFETY: the caller's promise; nginx made the entry with the module's own `create_*_conf`.
-    unsafe { &mut *(*confs.add(module.ctx_index)).cast::<T>() }
+/// nginx's own configuration of `http`: of a request, of what is being read, of a server's arrays.
+pub fn core_main_conf(of: &impl HttpModuleConfExt) -> &'static mut ngx_http_core_main_conf_t {
+    NgxHttpCoreModule::main_conf_mut(of).expect("http has a core configuration")
+}
+
+/// nginx's own configuration of a server.
+pub fn core_server_conf(of: &impl HttpModuleConfExt) -> &'static mut ngx_http_core_srv_conf_t {
+    NgxHttpCoreModule::server_conf_mut(of).expect("a server has a core configuration")
+}
+
+/// nginx's own configuration of a location.
+pub fn core_location_conf(of: &impl HttpModuleConfExt) -> &'static mut ngx_http_core_loc_conf_t {
+    NgxHttpCoreModule::location_conf_mut(of).expect("a location has a core configuration")
 }
 
 /// Logs `message` at `emerg` with the file and line of the directive.
@@ -47,13 +49,4 @@ pub unsafe fn conf_log(cf: *mut ngx_conf_t, level: u32, message: &str) {
             message.as_ptr(),
         );
     }
-}
-
-/// The configurations of the level that is being read, `http` or below.
-///
-/// # Safety
-/// `cf` is live and inside `http`.
-pub unsafe fn conf_ctx<'a>(cf: *mut ngx_conf_t) -> &'a ngx_http_conf_ctx_t {
-    // SAFETY: inside `http`, `ctx` holds the arrays of configurations.
-    unsafe { &*(*cf).ctx.cast::<ngx_http_conf_ctx_t>() }
 }

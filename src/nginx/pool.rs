@@ -4,6 +4,7 @@
 use std::ptr;
 
 use nginx_sys::*;
+use ngx::core::Pool;
 
 use super::guard;
 
@@ -14,7 +15,7 @@ use super::guard;
 pub unsafe fn pool_str(pool: *mut ngx_pool_t, s: &[u8]) -> Option<ngx_str_t> {
     // SAFETY: the pool is live, and the copy stays within what was allocated.
     unsafe {
-        let data: *mut u8 = ngx_pnalloc(pool, s.len() + 1).cast();
+        let data: *mut u8 = Pool::from_ngx_pool(pool).alloc_unaligned(s.len() + 1).cast();
         if data.is_null() {
             return None;
         }
@@ -32,7 +33,7 @@ pub unsafe fn pool_concat(pool: *mut ngx_pool_t, parts: &[&[u8]]) -> Option<ngx_
     // SAFETY: as in `pool_str`.
     unsafe {
         let len = parts.iter().map(|p| p.len()).sum();
-        let data: *mut u8 = ngx_pnalloc(pool, len + 1).cast();
+        let data: *mut u8 = Pool::from_ngx_pool(pool).alloc_unaligned(len + 1).cast();
         if data.is_null() {
             return None;
         }
@@ -52,10 +53,11 @@ pub unsafe fn pool_concat(pool: *mut ngx_pool_t, parts: &[&[u8]]) -> Option<ngx_
 /// `pool` is a live pool and all-zero bytes are a valid `T`.
 pub unsafe fn pool_new<T>(pool: *mut ngx_pool_t) -> *mut T {
     // SAFETY: the caller's promise.
-    unsafe { ngx_pcalloc(pool, size_of::<T>()).cast() }
+    unsafe { Pool::from_ngx_pool(pool) }.calloc(size_of::<T>()).cast()
 }
 
-/// Moves `value` into the pool and drops it when the pool is destroyed.
+/// Moves `value` into the pool and drops it when the pool is destroyed. Null when there is no memory, which `Pool::allocate` does not look for
+/// before it writes.
 ///
 /// # Safety
 /// `pool` is a live pool.

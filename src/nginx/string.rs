@@ -1,17 +1,17 @@
 //! nginx's strings as byte slices, and as text for messages.
 
-use std::fmt;
 use std::{ptr, slice};
 
 use nginx_sys::*;
+pub use ngx::core::NgxStr;
 
 /// The bytes of an `ngx_str_t`.
 ///
 /// # Safety
 /// `s` points at `len` readable bytes that stay valid for `'a`.
 pub unsafe fn bytes<'a>(s: ngx_str_t) -> &'a [u8] {
-    // SAFETY: the caller's promise; an empty string may have a null pointer.
-    unsafe { raw_bytes(s.data, s.len) }
+    // SAFETY: the caller's promise.
+    unsafe { NgxStr::from_ngx_str(s) }.as_bytes()
 }
 
 /// The bytes at `data`, which may be null when `len` is 0.
@@ -48,28 +48,13 @@ pub const fn str_of(s: &[u8]) -> ngx_str_t {
 /// What nginx has for no string at all: a variable of it is "not found" rather than empty.
 pub const NULL_STR: ngx_str_t = ngx_str_t { len: 0, data: ptr::null_mut() };
 
-/// Bytes shown as text in a log line, with what isn't UTF-8 replaced.
-pub struct Text<'a>(pub &'a [u8]);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            f.write_str(chunk.valid())?;
-            if !chunk.invalid().is_empty() {
-                f.write_str("\u{fffd}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The bytes of `s` as [`Text`].
+/// The string, shown as text in a log line with what isn't UTF-8 replaced.
 ///
 /// # Safety
 /// As for [`bytes`].
-pub unsafe fn text<'a>(s: ngx_str_t) -> Text<'a> {
+pub unsafe fn text<'a>(s: ngx_str_t) -> &'a NgxStr {
     // SAFETY: the caller's promise.
-    Text(unsafe { bytes(s) })
+    unsafe { NgxStr::from_ngx_str(s) }
 }
 
 /// nginx's hash of a lower-case key.

@@ -10,7 +10,7 @@ use crate::conf::phase::{Level, Phase};
 use crate::conf::{main_conf, LocConf, MainConf};
 use crate::lua::code::{self, Form};
 use crate::nginx::command::*;
-use crate::nginx::{self, conf_ctx, conf_error, conf_log, module_conf, CONF_OK};
+use crate::nginx::{self, conf_error, conf_log, CONF_OK};
 
 /// What nginx keeps of a directive beside its name: its phase and form, packed into the row's offset.
 const fn packed(phase: Phase, form: Form) -> usize {
@@ -77,7 +77,7 @@ unsafe fn refuse_phase(
     // SAFETY: nginx passes the configuration and the row that is being read.
     unsafe {
         let name = nginx::text((*cmd).name);
-        let version = nginx::Text(NGINX_VER.to_bytes());
+        let version = nginx::NgxStr::from_bytes(NGINX_VER.to_bytes());
         conf_error(
             cf,
             &format!("\"{name}\" is for a phase that {version} doesn't have: it needs OpenResty's patches"),
@@ -120,9 +120,7 @@ pub unsafe fn set_content_handler(
 ) -> *mut c_char {
     // SAFETY: inside `location`, `ctx` holds nginx's core configuration for it.
     unsafe {
-        let core: &mut ngx_http_core_loc_conf_t =
-            module_conf(conf_ctx(cf).loc_conf, &*std::ptr::addr_of!(ngx_http_core_module));
-        core.handler = Some(handler);
+        nginx::core_location_conf(&*cf).handler = Some(handler);
         main_conf(cf).phases |= Phase::Content as u32;
         CONF_OK
     }

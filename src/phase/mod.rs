@@ -47,10 +47,7 @@ pub unsafe fn install(cf: *mut ngx_conf_t) -> bool {
     unsafe {
         run::set_proceed(proceed);
         body::set_on_failure(body_failed);
-        let core: &mut ngx_http_core_main_conf_t = nginx::module_conf(
-            nginx::conf_ctx(cf).main_conf,
-            &*std::ptr::addr_of!(ngx_http_core_module),
-        );
+        let core = nginx::core_main_conf(&*cf);
         let conf = conf::main_conf(cf);
         for (phase, handler) in NGINX_PHASES {
             let Some(slot) = phase.row().slot.filter(|_| phase.is_in(conf.phases)) else {

@@ -9,6 +9,7 @@ use std::ptr;
 
 use mlua::ffi as lua;
 use nginx_sys::*;
+use ngx::http::HttpModuleConfExt as _;
 
 use crate::conf;
 use crate::conf::phase::Phase;
@@ -16,9 +17,7 @@ use crate::lua::code::{self, Code, Form};
 use crate::lua::string_at;
 use crate::nginx::cell::{Held, Worker};
 use crate::nginx::command::*;
-use crate::nginx::{
-    self, conf_ctx, conf_error, guard, log_error, module_conf, Request, CONF_ERROR, CONF_OK,
-};
+use crate::nginx::{self, conf_error, guard, log_error, Request, CONF_ERROR, CONF_OK};
 use crate::request::{ctx, main_state};
 
 const CONTEXTS: usize = SRV | SIF | LOC | LIF;
@@ -57,7 +56,7 @@ unsafe fn set(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, _conf: *mut c_void) 
         };
         let name = nginx::bytes(target);
         if name.len() < 2 || name[0] != b'$' {
-            let name = nginx::Text(name);
+            let name = nginx::NgxStr::from_bytes(name);
             return conf_error(cf, &format!("invalid variable name \"{name}\""));
         }
         let code = match code::read(cf, form, Phase::Set.row().tag(), 2) {
@@ -108,7 +107,9 @@ unsafe fn program<'a>(cf: *mut ngx_conf_t) -> Option<&'a mut *mut ngx_array_t> {
         let mut modules = (*(*cf).cycle).modules;
         while let Some(other) = (*modules).as_ref() {
             if CStr::from_ptr(other.name) == c"ngx_http_rewrite_module" {
-                return Some(module_conf(conf_ctx(cf).loc_conf, other));
+                return (*cf)
+                    .http_location_conf_unchecked::<*mut ngx_array_t>(other)
+                    .map(|mut program| program.as_mut());
             }
             modules = modules.add(1);
         }
@@ -169,9 +170,7 @@ unsafe extern "C" fn not_set(
 ) -> ngx_int_t {
     // SAFETY: nginx passes a live request and the value to fill in; `index` is the variable's.
     unsafe {
-        let core: &ngx_http_core_main_conf_t =
-            module_conf((*r).main_conf, &*ptr::addr_of!(ngx_http_core_module));
-        let variables = core.variables.as_slice::<ngx_http_variable_t>();
+        let variables = nginx::core_main_conf(&*r).variables.as_slice::<ngx_http_variable_t>();
         log_error!(
             NGX_LOG_WARN,
             (*(*r).connection).log,

@@ -193,9 +193,13 @@ unsafe fn fill(c: &mut ngx_connection_t, origin: &Origin) -> Request {
         }
         let r: Request = nginx::pool_new(c.pool);
         let Some(request) = r.as_mut() else { return ptr::null_mut() };
-        let core: &ngx_http_core_main_conf_t =
-            nginx::module_conf(origin.main_conf, &*ptr::addr_of!(ngx_http_core_module));
-        let variables = size_of::<ngx_http_variable_value_t>() * core.variables.nelts;
+        let levels = ngx_http_conf_ctx_t {
+            main_conf: origin.main_conf,
+            srv_conf: origin.srv_conf,
+            loc_conf: origin.loc_conf,
+        };
+        let variables = nginx::core_main_conf(&levels).variables.nelts;
+        let variables = size_of::<ngx_http_variable_value_t>() * variables;
         request.ctx =
             ngx_pcalloc(c.pool, size_of::<*mut std::ffi::c_void>() * ngx_http_max_module).cast();
         request.variables = ngx_pcalloc(c.pool, variables.max(1)).cast();
@@ -239,9 +243,8 @@ unsafe fn first_server<'a>() -> Option<&'a ngx_http_conf_ctx_t> {
     unsafe {
         let http = *(*ngx_cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
         let http = (http as *const ngx_http_conf_ctx_t).as_ref()?;
-        let core_module = &*ptr::addr_of!(ngx_http_core_module);
-        let core: &ngx_http_core_main_conf_t = nginx::module_conf(http.main_conf, core_module);
-        let servers = core.servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
+        let servers =
+            nginx::core_main_conf(http).servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
         servers.first().and_then(|server| (**server).ctx.as_ref())
     }
 }

@@ -2,16 +2,16 @@
 
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
-use std::ptr;
 
 use nginx_sys::*;
+use ngx::http::{HttpModule, HttpModuleConfExt, HttpModuleLocationConf, HttpModuleMainConf};
 
 use super::function::slow;
 use super::gateway::locations::{self, Names};
 use super::gateway::Endpoint;
 use super::module::module;
 use super::topics::project::Projects;
-use crate::nginx::{self, conf_ctx, guard, module_conf, Request, CONF_ERROR, CONF_OK};
+use crate::nginx::{self, guard, Request, CONF_ERROR, CONF_OK};
 
 /// As many as `ngx.req.get_uri_args` and `ngx.req.get_post_args` take.
 const DEFAULT_MAX_ARGS: ngx_int_t = 100;
@@ -110,6 +110,8 @@ pub struct LocConf {
     pub has_gateway: bool,
     /// Whoever reaches the server may run any function: `spacer_private`.
     pub private_listener: bool,
+    /// The server's names; null but at its own level.
+    pub server_names: *mut Vec<ngx_str_t>,
     /// How long a function may run in one go before the log names it; 0 for ever.
     pub slow_function: ngx_msec_t,
 }
@@ -122,7 +124,7 @@ impl LocConf {
         // SAFETY: nginx's string is the configuration's own.
         match unsafe { nginx::bytes(self.env) } {
             b"" => DEFAULT_ENVIRONMENT.into(),
-            name => nginx::Text(name).to_string(),
+            name => nginx::NgxStr::from_bytes(name).to_string(),
         }
     }
 }
@@ -194,13 +196,32 @@ pub unsafe extern "C" fn merge_loc_conf(
     CONF_OK
 }
 
+/// The module, as the accessors of the crate `ngx` know it by its configurations.
+struct Platform;
+
+impl HttpModule for Platform {
+    fn module() -> &'static ngx_module_t {
+        module()
+    }
+}
+
+// SAFETY: `create_main_conf` makes one for `http`.
+unsafe impl HttpModuleMainConf for Platform {
+    type MainConf = MainConf;
+}
+
+// SAFETY: `create_loc_conf` makes one for each level.
+unsafe impl HttpModuleLocationConf for Platform {
+    type LocationConf = LocConf;
+}
+
 /// The platform's `http` configuration while the configuration is read.
 ///
 /// # Safety
 /// `cf` is live and inside `http`.
 pub unsafe fn main_conf<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
     // SAFETY: the caller's promise.
-    unsafe { module_conf(conf_ctx(cf).main_conf, module()) }
+    unsafe { Platform::main_conf_mut(&*cf) }.expect("http has the platform's configuration")
 }
 
 /// The platform's configuration of the location that serves the request.
@@ -209,7 +230,12 @@ pub unsafe fn main_conf<'a>(cf: *mut ngx_conf_t) -> &'a mut MainConf {
 /// `r` is live.
 pub unsafe fn loc_conf<'a>(r: Request) -> &'a LocConf {
     // SAFETY: a live request has its configurations.
-    unsafe { module_conf((*r).loc_conf, module()) }
+    unsafe { loc_conf_of(&*r) }
+}
+
+/// The platform's configuration of a location, a server or `http`.
+pub fn loc_conf_of(of: &impl HttpModuleConfExt) -> &'static mut LocConf {
+    Platform::location_conf_mut(of).expect("each level has the platform's configuration")
 }
 
 /// The platform's `http` configuration of a cycle, if it has any.
@@ -217,10 +243,6 @@ pub unsafe fn loc_conf<'a>(r: Request) -> &'a LocConf {
 /// # Safety
 /// The cycle is live.
 pub unsafe fn conf_of<'a>(cycle: *mut ngx_cycle_t) -> Option<&'a MainConf> {
-    // SAFETY: the caller's cycle is live, and its entry for `http` holds the arrays of configurations.
-    unsafe {
-        let http = *(*cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
-        let http = (http as *mut ngx_http_conf_ctx_t).as_ref()?;
-        Some(module_conf(http.main_conf, module()))
-    }
+    // SAFETY: the caller's cycle is live.
+    unsafe { Platform::main_conf(&*cycle) }
 }

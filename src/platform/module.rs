@@ -6,7 +6,7 @@ use std::ptr;
 
 use nginx_sys::*;
 
-use super::access::{listener, token};
+use super::access::{self, listener, token};
 use super::conf::{self, LocConf, MainConf};
 use super::function::{error_page, variables};
 use super::gateway::directives::*;
@@ -107,7 +107,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 log_error!(NGX_LOG_EMERG, (*cf).log, "{message}");
                 return nginx::ERROR;
             }
-            if listener::check(cf) && load_projects(cf) {
+            if access::keep_names(cf) && listener::check(cf) && load_projects(cf) {
                 nginx::OK
             } else {
                 nginx::ERROR
@@ -123,8 +123,7 @@ unsafe fn load_projects(cf: *mut ngx_conf_t) -> bool {
     unsafe {
         let conf = conf::main_conf(cf);
         let Some(folders) = conf.folders.as_ref() else { return true };
-        let http = nginx::conf_ctx(cf);
-        let env = nginx::module_conf::<LocConf>(http.loc_conf, module()).environment();
+        let env = conf::loc_conf_of(&*cf).environment();
         let loaded = Projects::load(folders, &env).and_then(|projects| {
             let served = conf.served.as_ref().map(Vec::as_slice).unwrap_or_default();
             served.iter().try_for_each(|served| projects.check(served)).map(|()| projects)

@@ -164,9 +164,9 @@ pub unsafe fn is_given_up(r: Request) -> bool {
     // SAFETY: the caller's promise.
     #[cfg(ngx_feature = "http_v2")]
     unsafe {
-        return (*r).stream.as_ref().is_some_and(|stream| stream.skip_data() != 0)
+        (*r).stream.as_ref().is_some_and(|stream| stream.skip_data() != 0)
             && !(*r).request_body.is_null()
-            && (*r).main == r;
+            && (*r).main == r
     }
     #[cfg(not(ngx_feature = "http_v2"))]
     {

@@ -265,9 +265,7 @@ unsafe fn adjust(sr: Request, wanted: &Wanted) -> Option<()> {
         (*sr).method_name = ngx_str_t { len: name.len(), data: text.data };
 
         if wanted.vars_action != SHARE_VARS {
-            let core: &ngx_http_core_main_conf_t =
-                nginx::module_conf((*sr).main_conf, &*ptr::addr_of!(ngx_http_core_module));
-            let n = core.variables.nelts;
+            let n = nginx::core_main_conf(&*sr).variables.nelts;
             let variables: *mut ngx_http_variable_value_t =
                 ngx_pcalloc(pool, n * size_of::<ngx_http_variable_value_t>()).cast();
             if variables.is_null() {
@@ -280,7 +278,7 @@ unsafe fn adjust(sr: Request, wanted: &Wanted) -> Option<()> {
         }
         for (name, value) in &wanted.vars {
             if let Err(refused) = var::assign(sr, name, Some(value)) {
-                let name = nginx::Text(name);
+                let name = nginx::NgxStr::from_bytes(name);
                 let log = (*(*sr).connection).log;
                 if let Refused::NotChangeable = refused {
                     log_error!(NGX_LOG_ERR, log, "variable \"{name}\" not changeable");

@@ -27,7 +27,7 @@ use crate::conf;
 use crate::conf::phase::Phase;
 use crate::lua::{Coroutine, Vm};
 use crate::nginx::cell::Worker;
-use crate::nginx::{self, fault, guard, own, Request};
+use crate::nginx::{self, fault, guard, log_debug, own, Request};
 
 /// How a request's Lua ended other than by returning.
 #[derive(Clone, Copy)]
@@ -314,11 +314,10 @@ unsafe extern "C" fn release(data: *mut std::ffi::c_void) {
             }
             true
         });
-        if in_pool {
-            return guard(log, (), || ptr::drop_in_place(ctx));
-        }
         let idle = &mut *IDLE.get();
-        if clean {
+        if in_pool {
+            guard(log, (), || ptr::drop_in_place(ctx));
+        } else if clean {
             (*ctx).next = idle.first;
             idle.first = ctx;
         } else {
@@ -411,6 +410,8 @@ impl Ctx {
     pub fn drop_ctx_table(&self) {
         let slot = self.ctx_slot.replace(0);
         if slot != 0 {
+            // SAFETY: the request is live, or in the last steps of its life.
+            unsafe { log_debug!(self.r, "lua release ngx.ctx at ref {slot}") };
             self.vm().free_ctx_slot(slot);
         }
     }

@@ -155,9 +155,7 @@ unsafe fn server_name(r: Request, value: ngx_str_t) -> ngx_str_t {
 unsafe fn forget_host_variable(r: Request) {
     // SAFETY: the caller's request has its configuration, and a value for each indexed variable.
     unsafe {
-        let core: &ngx_http_core_main_conf_t =
-            nginx::module_conf((*r).main_conf, &*ptr::addr_of!(ngx_http_core_module));
-        let indexed = core.variables.as_slice::<ngx_http_variable_t>();
+        let indexed = nginx::core_main_conf(&*r).variables.as_slice::<ngx_http_variable_t>();
         if let Some(index) =
             indexed.iter().position(|variable| nginx::bytes(variable.name) == b"host")
         {

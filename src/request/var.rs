@@ -20,8 +20,7 @@ pub unsafe fn assign(r: Request, name: &[u8], value: Option<&[u8]>) -> Result<()
     // SAFETY: the variables' hash belongs to the configuration, and the value is copied into the request's pool.
     unsafe {
         let lower = name.to_ascii_lowercase();
-        let core: &mut ngx_http_core_main_conf_t =
-            nginx::module_conf((*r).main_conf, &*std::ptr::addr_of!(ngx_http_core_module));
+        let core = nginx::core_main_conf(&*r);
         let found = ngx_hash_find(
             &mut core.variables_hash,
             nginx::hash_key(&lower),

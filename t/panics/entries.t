@@ -19,10 +19,14 @@ sub ask {
     my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => server_port(), Timeout => 3) or return "no connection";
     local $SIG{PIPE} = 'IGNORE';
     for my $packet (@packets) {
-        return "left" if !defined $packet;
-        select undef, undef, undef, 0.002 if $packet ne $packets[0];
+        if (!defined $packet) {
+            select undef, undef, undef, 0.005;
+            return "left";
+        }
         print $socket $packet;
         $socket->flush;
+        # The body is asked for when nginx begins to read it.
+        sysread $socket, my $continue, 25 if $packet =~ /100-continue/;
     }
     my ($answer, $piece) = ("", "");
     local $SIG{ALRM} = sub { die "timeout\n" };
@@ -42,7 +46,7 @@ sub ask {
 
 sub get { return "GET $_[0] HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" }
 
-our @POST = ("POST /t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nConnection: close\r\n\r\nabc", "def");
+our @POST = ("POST /t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 6\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n", "abcdef");
 
 # Descriptors of the process.
 sub descriptors {
@@ -219,13 +223,14 @@ panic: provoked at log
     location = /t { content_by_lua_block { ngx.thread.wait(ngx.thread.spawn(function() ngx.sleep(0) end)) ngx.say("t") } }
     location = /caught {
         content_by_lua_block {
-            for _, f in ipairs { "spawn", "wait", "kill", "at" } do
+            for _, f in ipairs { "spawn", "wait", "kill", "at", "sleep" } do
                 local thread = ngx.thread.spawn(function() ngx.sleep(0.001) end)
                 local call = ({
                     spawn = function() return ngx.thread.spawn(function() end) end,
                     wait = function() return ngx.thread.wait(thread) end,
                     kill = function() return ngx.thread.kill(thread) end,
                     at = function() return ngx.timer.at(0, function() end) end,
+                    sleep = function() return ngx.sleep(0) end,
                 })[f]
                 provoke("c_function")
                 ngx.say(f, ": ", select(2, pcall(call)))
@@ -236,9 +241,31 @@ panic: provoked at log
 --- request eval: ["GET /pid", "GET /caught"]
 --- response_body_filters eval: my $n = 0; sub { $n++ ? $_[0] : main::provoked("c_function", 0)->($_[0]) }
 --- response_body eval
-["500:30 lives:200\n", CORE::join "", map { "$_: internal error: provoked at c_function\n" } qw(spawn wait kill at)]
+["500:30 lives:200\n", CORE::join "", map { "$_: internal error: provoked at c_function\n" } qw(spawn wait kill at sleep)]
 
-=== TEST 12: when a task is woken, which drops the others
+=== TEST 12: and in one that only gives a text, or a list
+--- config
+    location = /t { content_by_lua_block { ngx.say((ngx.escape_uri("a b"))) } }
+    location = /caught {
+        content_by_lua_block {
+            local calls = {
+                { "text", ngx.escape_uri, "a b" }, { "text", ngx.md5, "x" }, { "text", ngx.decode_base64, "YQ==" }, { "text", ngx.encode_args, { a = 1 } },
+                { "boundary", ngx.decode_args, "a=1&b=2" },
+            }
+            for _, call in ipairs(calls) do
+                provoke(call[1])
+                local ok, err = pcall(call[2], call[3])
+                ngx.say(ok, " ", type(err))
+            end
+            ngx.say(ngx.escape_uri("a b"), " ", ngx.decode_args("a=1").a)
+        }
+    }
+--- request eval: ["GET /pid", "GET /caught"]
+--- response_body_filters eval: my $n = 0; sub { $n++ ? $_[0] : main::provoked("text", 0)->($_[0]) }
+--- response_body eval
+["500:30 lives:200\n", "false string\n" x 5 . "a%20b 1\n"]
+
+=== TEST 13: when a task is woken, which drops the others
 --- config
     location = /t {
         content_by_lua_block {
@@ -256,7 +283,7 @@ panic: provoked at log
 --- error_log
 panic: provoked at woken
 
-=== TEST 13: when the end of a phase is settled
+=== TEST 14: when the end of a phase is settled
 --- config
     location = /t { content_by_lua_block { ngx.sleep(0.001) ngx.ctx.x = 1 } }
 --- response_body_filters eval: main::provoked("settle", 0)
@@ -265,7 +292,7 @@ panic: provoked at woken
 --- error_log
 panic: provoked at settle
 
-=== TEST 14: before content, too
+=== TEST 15: before content, too
 --- config
     location = /t { rewrite_by_lua_block { ngx.sleep(0.001) } content_by_lua_block { ngx.say("t") } }
 --- response_body_filters eval: main::provoked("settle", 0)
@@ -274,7 +301,7 @@ panic: provoked at settle
 --- error_log
 panic: provoked at settle
 
-=== TEST 15: when a subrequest ends its parent hears of it
+=== TEST 16: when a subrequest ends its parent hears of it
 --- config
     location = /t { content_by_lua_block { local res = ngx.location.capture("/sub") ngx.exit(res.status == 500 and 299 or 200) } }
     location = /sub { content_by_lua_block { ngx.print("sub") } }
@@ -284,7 +311,7 @@ panic: provoked at settle
 --- error_log
 panic: provoked at subrequest_end
 
-=== TEST 16: so it does when a subrequest's response is taken
+=== TEST 17: so it does when a subrequest's response is taken
 --- config
     location = /t { content_by_lua_block { local res = ngx.location.capture("/sub") ngx.exit(res.truncated and 299 or 200) } }
     location = /sub { return 200 "sub"; }
@@ -294,7 +321,7 @@ panic: provoked at subrequest_end
 --- error_log
 panic: provoked at capture_body
 
-=== TEST 17: when a body has been read
+=== TEST 18: when a body has been read
 --- config
     location = /t { content_by_lua_block { ngx.req.read_body() ngx.say(ngx.req.get_body_data()) } }
 --- response_body_filters eval: main::provoked("body_read", 0, @main::POST)
@@ -303,7 +330,7 @@ panic: provoked at capture_body
 --- error_log
 panic: provoked at body_read
 
-=== TEST 18: while it is read
+=== TEST 19: while it is read
 --- config
     location = /t { content_by_lua_block { ngx.req.read_body() ngx.say(ngx.req.get_body_data()) } }
 --- response_body_filters eval: main::provoked("body_event", 0, @main::POST)
@@ -312,7 +339,7 @@ panic: provoked at body_read
 --- error_log
 panic: provoked at body_event
 
-=== TEST 19: before a phase that needs it
+=== TEST 20: before a phase that needs it
 --- config
     location = /t { lua_need_request_body on; rewrite_by_lua_block { ngx.ctx.x = 1 } content_by_lua_block { ngx.say("t") } }
 --- response_body_filters eval: main::provoked("body_read", 0, @main::POST)
@@ -321,7 +348,7 @@ panic: provoked at body_event
 --- error_log
 panic: provoked at body_read
 
-=== TEST 20: when a request's memory is freed
+=== TEST 21: when a request's memory is freed
 --- config
     location = /t { content_by_lua_block { ngx.ctx.x = 1 ngx.say("t") } log_by_lua_block { ngx.ctx.y = 1 } }
 --- response_body_filters eval: main::provoked("cleanup", 1)
@@ -330,7 +357,7 @@ panic: provoked at body_read
 --- error_log
 panic: provoked at cleanup
 
-=== TEST 21: when a request that waits may send, or a subrequest of its has ended
+=== TEST 22: when a request that waits may send, or a subrequest of its has ended
 --- config
     location = /t { content_by_lua_block { ngx.location.capture("/sub") ngx.say("t") } }
     location = /sub { return 200 "sub"; }
@@ -340,7 +367,7 @@ panic: provoked at cleanup
 --- error_log
 panic: provoked at write
 
-=== TEST 22: when a client has left
+=== TEST 23: when a client has left
 --- config
     location = /t { lua_check_client_abort on; content_by_lua_block { ngx.on_abort(function() ngx.exit(499) end) ngx.sleep(0.05) ngx.say("t") } }
 --- response_body_filters eval: main::provoked("abort", 0, main::get("/t"), undef)
@@ -349,7 +376,7 @@ left:30 lives:200
 --- error_log
 panic: provoked at abort
 
-=== TEST 23: when a timer expires
+=== TEST 24: when a timer expires
 --- config
     location = /t { content_by_lua_block { ngx.timer.at(0, function() ngx.log(ngx.WARN, "ran") end) ngx.say("t") } }
 --- response_body_filters eval: main::provoked("timer_expired", 0)
@@ -358,7 +385,7 @@ panic: provoked at abort
 --- error_log
 panic: provoked at timer_expired
 
-=== TEST 24: when its function begins, and when it goes on
+=== TEST 25: when its function begins, and when it goes on
 --- config
     location = /t { content_by_lua_block { ngx.timer.at(0, function() ngx.sleep(0.001) end) ngx.say("t") } }
 --- response_body_filters eval: my @f = (main::provoked("timer", 0), main::provoked("woken", 0)); sub { my $pid = shift; CORE::join "", map { $_->($pid) } @f }
@@ -369,7 +396,7 @@ panic: provoked at timer_expired
 panic: provoked at timer
 panic: provoked at woken
 
-=== TEST 25: where chunks are made nginx makes them instead
+=== TEST 26: where chunks are made nginx makes them instead
 --- config
     location = /t { content_by_lua_block { ngx.say("t") } }
 --- response_body_filters eval: main::provoked("chunked", 0)
@@ -378,7 +405,7 @@ panic: provoked at woken
 --- error_log
 panic: provoked at chunked
 
-=== TEST 26: when a worker starts it serves all the same
+=== TEST 27: when a worker starts it serves all the same
 --- http_config
     init_by_lua_block {
         local ffi = require "ffi"
@@ -397,7 +424,7 @@ panic: provoked at init_worker
 --- no_error_log
 never
 
-=== TEST 27: a directive's refuses the configuration
+=== TEST 28: a directive's refuses the configuration
 --- provoke: directive
 --- config
     location = /t { content_by_lua_block { ngx.say("t") } }
@@ -405,7 +432,7 @@ never
 --- error_log
 panic: provoked at directive
 
-=== TEST 28: so does one in init_by_lua's place
+=== TEST 29: so does one in init_by_lua's place
 --- provoke: init
 --- http_config
     init_by_lua_block { x = 1 }

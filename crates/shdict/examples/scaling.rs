@@ -65,7 +65,7 @@ fn work(place: Place, me: i32, call: Call) -> u64 {
             count += 1;
             let key = [b"key", &(count % KEYS).to_ne_bytes()[..]].concat();
             match call {
-                Call::Get => assert!(dict.get(&key, 1, &mut text).unwrap().is_some()),
+                Call::Get => assert!(dict.get(&key, 1, &mut text).is_some()),
                 Call::Set => {
                     let value = Value::Number(count as f64);
                     dict.store(&new(Mode::Set, &key, value), 1).result.unwrap();

@@ -83,10 +83,6 @@ pub struct Got {
     pub expired: bool,
 }
 
-/// There is a list under the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IsAList;
-
 /// How a walk along a bucket ended.
 enum Walk<'a> {
     Found(u32, &'a Entry),
@@ -468,12 +464,12 @@ impl<L: Lock> Dict<L> {
         Changing(locked)
     }
 
-    /// What `key` is. A string's bytes replace what is in `text`. `Err` if it is a list, which is not read as a whole. Entries that have
-    /// expired are there until their memory is needed.
+    /// What `key` is. A string's bytes replace what is in `text`; of a list no more is read than that it is one. Entries that have expired are
+    /// there until their memory is needed.
     #[inline(always)]
-    pub fn get(&self, key: &[u8], now: u64, text: &mut Vec<u8>) -> Result<Option<Got>, IsAList> {
+    pub fn get(&self, key: &[u8], now: u64, text: &mut Vec<u8>) -> Option<Got> {
         if key.len() > MAX_KEY {
-            return Ok(None);
+            return None;
         }
         let inner = &self.inner;
         let hash = inner.hash(key);
@@ -482,19 +478,13 @@ impl<L: Lock> Dict<L> {
         };
         let got = match inner.read_undisturbed(hash, key, read) {
             Reading::Done(got) => got,
-            Reading::Absent => return Ok(None),
-            Reading::Disturbed => match self.get_locked(hash, key, now, text) {
-                Some(got) => got,
-                None => return Ok(None),
-            },
+            Reading::Absent => return None,
+            Reading::Disturbed => self.get_locked(hash, key, now, text)?,
         };
         if !got.expired {
             inner.mark_used(hash);
         }
-        if got.kind == Kind::List {
-            return Err(IsAList);
-        }
-        Ok(Some(got))
+        Some(got)
     }
 
     #[cold]

@@ -22,7 +22,7 @@
 //! let new = Store { mode: Mode::Set, safe: false, key: b"answer", value, ttl: 0, flags: 7 };
 //! dict.store(&new, 1000).result.unwrap();
 //! let mut text = Vec::new();
-//! let got = dict.get(b"answer", 1001, &mut text).unwrap().unwrap();
+//! let got = dict.get(b"answer", 1001, &mut text).unwrap();
 //! assert_eq!((got.number, got.flags), (42.0, 7));
 //! ```
 //!
@@ -48,7 +48,7 @@ mod memory;
 mod pages;
 mod whole;
 
-pub use dict::{Dict, Got, IsAList, Mode, Store, StoreError, Stored, Value};
+pub use dict::{Dict, Got, Mode, Store, StoreError, Stored, Value};
 pub use entry::Kind;
 pub use layout::TooSmall;
 pub use list::{End, Item, NotAList, Popped, PushError};

@@ -79,7 +79,7 @@ fn counters_lose_nothing() {
             });
         }
     });
-    let got = place.view(1).get(b"n", 1, &mut Vec::new()).unwrap().unwrap();
+    let got = place.view(1).get(b"n", 1, &mut Vec::new()).unwrap();
     assert_eq!(got.number, 60_000.0);
 }
 

@@ -6,9 +6,8 @@ use std::ptr;
 use nginx_sys::*;
 
 use crate::nginx::{self, log_error, CONF_OK};
-use crate::platform::conf::LocConf;
+use crate::platform::conf::{self, LocConf};
 use crate::platform::gateway::directives::add_private;
-use crate::platform::module::module;
 
 /// `spacer_private;`
 pub unsafe fn set_private(
@@ -37,9 +36,7 @@ pub unsafe fn set_private(
 pub unsafe fn check(cf: *mut ngx_conf_t) -> bool {
     // SAFETY: the caller's promise: nginx has noted every `listen`, and the servers of each address.
     unsafe {
-        let core_module = &*ptr::addr_of!(ngx_http_core_module);
-        let core: &ngx_http_core_main_conf_t =
-            nginx::module_conf(nginx::conf_ctx(cf).main_conf, core_module);
+        let core = nginx::core_main_conf(&*cf);
         let Some(ports) = core.ports.as_ref() else { return true };
         for port in ports.as_slice::<ngx_http_conf_port_t>() {
             let addresses = port.addrs.as_slice::<ngx_http_conf_addr_t>();
@@ -60,7 +57,7 @@ pub unsafe fn check(cf: *mut ngx_conf_t) -> bool {
                         "the server with \"spacer_private\" in {} can be reached at {} like the one in {}: give it an \
                          address and port of its own",
                         place(private),
-                        nginx::Text(nginx::bytes(address.opt.addr_text)),
+                        nginx::NgxStr::from_bytes(nginx::bytes(address.opt.addr_text)),
                         place(public)
                     );
                     return false;
@@ -78,8 +75,7 @@ unsafe fn servers(address: &ngx_http_conf_addr_t) -> &[&ngx_http_core_srv_conf_t
 
 fn is_private(server: &ngx_http_core_srv_conf_t) -> bool {
     // SAFETY: a server has its array of configurations.
-    let conf: &LocConf = unsafe { nginx::module_conf((*server.ctx).loc_conf, module()) };
-    conf.private_listener
+    unsafe { conf::loc_conf_of(&*server.ctx) }.private_listener
 }
 
 /// Where the configuration has the server.

@@ -15,7 +15,7 @@ use nginx_sys::*;
 
 use self::origin::Authority;
 use self::peer::Address;
-use super::conf::LocConf;
+use super::conf::{self, LocConf};
 use crate::nginx::{self, log_error, Request};
 
 /// Which header has the secret.
@@ -105,17 +105,34 @@ unsafe fn check_origin(r: Request) -> Result<(), Refused> {
     }
 }
 
+/// Keeps the names of all servers: nginx has them in memory that it frees when it has read the configuration. False when there is no memory for
+/// that.
+///
+/// # Safety
+/// Called at the end of `http`.
+pub unsafe fn keep_names(cf: *mut ngx_conf_t) -> bool {
+    // SAFETY: the caller's promise: every server has its names, and its own configurations. The names themselves are the configuration's.
+    unsafe {
+        let servers =
+            nginx::core_main_conf(&*cf).servers.as_slice::<*mut ngx_http_core_srv_conf_t>();
+        servers.iter().all(|&server| {
+            let names = (*server).server_names.as_slice::<ngx_http_server_name_t>();
+            let names = names.iter().filter(|name| name.regex.is_null()).map(|name| name.name);
+            let conf = conf::loc_conf_of(&*(*server).ctx);
+            conf.server_names = nginx::pool_box((*cf).pool, names.collect());
+            !conf.server_names.is_null()
+        })
+    }
+}
+
 /// Refuses a host name that may lead here only because somebody makes it.
 unsafe fn check_host(r: Request) -> Result<(), Refused> {
-    // SAFETY: the caller's request is live; `names` are those of its server.
+    // SAFETY: the caller's request is live; the names of its server have been kept.
     unsafe {
         let host = nginx::bytes((*r).headers_in.server);
-        let core_module = &*std::ptr::addr_of!(ngx_http_core_module);
-        let core: &ngx_http_core_srv_conf_t = nginx::module_conf((*r).srv_conf, core_module);
-        let names = core.server_names.as_slice::<ngx_http_server_name_t>();
-        let named = |name: &ngx_http_server_name_t| {
-            name.regex.is_null() && origin::is_name(host, nginx::bytes(name.name))
-        };
+        let conf = conf::loc_conf_of(&*(*nginx::core_server_conf(&*r)).ctx);
+        let names = conf.server_names.as_ref().map(Vec::as_slice).unwrap_or_default();
+        let named = |name: &ngx_str_t| origin::is_name(host, nginx::bytes(*name));
         let local = peer::local(&mut *(*r).connection);
         let own = host.is_empty() || origin::is_local(host, local.ip()) || names.iter().any(named);
         match own {
@@ -142,7 +159,7 @@ unsafe fn said(r: Request, outcome: Result<(), Refused>) -> bool {
     if let Err(reason) = outcome {
         // SAFETY: the caller's request has a connection with a log.
         unsafe {
-            let uri = nginx::Text(nginx::bytes((*r).uri));
+            let uri = nginx::NgxStr::from_bytes(nginx::bytes((*r).uri));
             log_error!(NGX_LOG_WARN, (*(*r).connection).log, "access to {uri} refused: {reason}");
         }
     }

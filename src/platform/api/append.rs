@@ -60,7 +60,7 @@ pub(super) fn declared(topics: &Topics, name: &[u8], dead: bool) -> Result<Topic
     }
     let letters = known.iter().filter_map(Topic::dead).find(|topic| dead && is(&topic));
     letters.ok_or_else(|| {
-        let name = nginx::Text(name);
+        let name = nginx::NgxStr::from_bytes(name);
         error(
             RAISE,
             format_args!(
@@ -114,7 +114,7 @@ pub extern "C" fn spacer_topics_add(
                 return error(RAISE, format_args!("no append was begun"));
             };
             let Ok(key) = std::str::from_utf8(arg(key, key_len)) else {
-                let key = nginx::Text(arg(key, key_len));
+                let key = nginx::NgxStr::from_bytes(arg(key, key_len));
                 return error(RAISE, format_args!("key \"{key}\" is not UTF-8"));
             };
             (*EVENTS.get()).push(NewEvent {

@@ -54,7 +54,7 @@ pub extern "C" fn spacer_topics_read(
             let key = (!key.is_null()).then(|| arg(key, key_len));
             (
                 declared(topics, arg(topic, topic_len), true),
-                key.map(|key| nginx::Text(key).to_string()),
+                key.map(|key| nginx::NgxStr::from_bytes(key).to_string()),
             )
         };
         let topic = match topic {
@@ -83,7 +83,7 @@ pub extern "C" fn spacer_topics_last(
         let (topic, key) = unsafe {
             (
                 declared(topics, arg(topic, topic_len), true),
-                nginx::Text(arg(key, key_len)).to_string(),
+                nginx::NgxStr::from_bytes(arg(key, key_len)).to_string(),
             )
         };
         let topic = match topic {

@@ -120,7 +120,7 @@ unsafe fn posted(r: Request, route: &mut spacer_route, endpoint: c_int, allowed:
 pub extern "C" fn spacer_name_function(name: *const u8, len: usize, out: &mut spacer_str) -> c_int {
     with_request(|ctx| {
         // SAFETY: Lua's string.
-        let name = nginx::Text(unsafe { arg(name, len) }).to_string();
+        let name = nginx::NgxStr::from_bytes(unsafe { arg(name, len) }).to_string();
         match gateway::function_name(&name) {
             Ok(function) => {
                 let mut call = new_call(ctx);

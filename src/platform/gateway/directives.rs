@@ -16,7 +16,6 @@ use crate::nginx::{self, conf_error, CONF_ERROR, CONF_OK};
 use crate::phase::directives::set_content_handler;
 use crate::platform::conf::{self, LocConf, Served};
 use crate::platform::function;
-use crate::platform::module::module;
 
 unsafe fn argument<'a>(cf: *mut ngx_conf_t) -> &'a [u8] {
     // SAFETY: nginx checked that the directive has an argument.
@@ -68,12 +67,10 @@ unsafe fn project(cf: *mut ngx_conf_t, conf: &LocConf) -> Option<PathBuf> {
     // SAFETY: while `http` is read, the cycle's entry for it holds the arrays of the outer levels.
     unsafe {
         let here = &*(*cf).ctx.cast::<ngx_http_conf_ctx_t>();
-        let core: &ngx_http_core_srv_conf_t =
-            nginx::module_conf(here.srv_conf, &*ptr::addr_of!(ngx_http_core_module));
-        let server: &LocConf = nginx::module_conf((*core.ctx).loc_conf, module());
+        let core = nginx::core_server_conf(here);
+        let server = conf::loc_conf_of(&*core.ctx);
         let http = *(*(*cf).cycle).conf_ctx.add((*ptr::addr_of!(ngx_http_module)).index);
-        let http = &*(http as *mut ngx_http_conf_ctx_t);
-        let http: &LocConf = nginx::module_conf(http.loc_conf, module());
+        let http = conf::loc_conf_of(&*(http as *mut ngx_http_conf_ctx_t));
         [conf, server, http]
             .into_iter()
             .map(|conf| nginx::bytes(conf.project))

@@ -17,9 +17,8 @@ use super::Endpoint;
 use crate::conf::main_conf;
 use crate::conf::phase::Phase;
 use crate::nginx::{self, log_error, CONF_ERROR};
-use crate::platform::conf::{self, LocConf};
+use crate::platform::conf;
 use crate::platform::function;
-use crate::platform::module::module;
 
 type Core = ngx_http_core_loc_conf_t;
 
@@ -44,8 +43,7 @@ pub unsafe fn add(
 ) -> Result<(), *mut c_char> {
     // SAFETY: inside `server`, `ctx` holds the server's arrays of configurations.
     unsafe {
-        let http = nginx::conf_ctx(cf);
-        let server: *mut Core = nginx::module_conf(http.loc_conf, core_module());
+        let server: *mut Core = nginx::core_location_conf(&*cf);
         main_conf(cf).phases |= Phase::Content as u32;
         let written: HashSet<Location> = written(server).map(|(name, _)| name).collect();
         let mut names: Vec<Location> =
@@ -98,23 +96,19 @@ unsafe fn add_location(
             Location::Exact(path) => (path, true),
             Location::Prefix(path) => (path, false),
         };
-        let core: &mut Core = nginx::module_conf(loc_conf, core_module());
+        let levels =
+            ngx_http_conf_ctx_t { loc_conf, main_conf: ptr::null_mut(), srv_conf: ptr::null_mut() };
+        let core = nginx::core_location_conf(&levels);
         core.loc_conf = loc_conf;
         core.name = nginx::pool_str((*cf).pool, path.as_bytes()).ok_or(CONF_ERROR)?;
         core.set_exact_match(exact as _);
         core.handler = Some(function::handler);
-        let conf: &mut LocConf = nginx::module_conf(loc_conf, module());
-        conf.endpoint = endpoint;
+        conf::loc_conf_of(&levels).endpoint = endpoint;
         if ngx_http_add_location(cf, &mut (*server).locations, core) != nginx::OK {
             return Err(CONF_ERROR);
         }
         Ok(core)
     }
-}
-
-fn core_module() -> &'static ngx_module_t {
-    // SAFETY: nginx fills in the indexes before it reads a configuration.
-    unsafe { &*ptr::addr_of!(ngx_http_core_module) }
 }
 
 /// The locations of a server that have a path for a name, and where they stand. Those whose name isn't UTF-8 are none of

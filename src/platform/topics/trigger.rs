@@ -316,5 +316,5 @@ fn host_name() -> String {
     // SAFETY: the buffer keeps a NUL at its end.
     unsafe { libc::gethostname(host.as_mut_ptr().cast(), host.len() - 1) };
     let len = host.iter().position(|&byte| byte == 0).unwrap_or(0);
-    nginx::Text(&host[..len]).to_string()
+    nginx::NgxStr::from_bytes(&host[..len]).to_string()
 }

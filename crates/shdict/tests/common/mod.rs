@@ -87,7 +87,7 @@ impl Short for Dict<Owned> {
 
     fn text(&self, key: &[u8]) -> Option<Vec<u8>> {
         let mut text = Vec::new();
-        self.get(key, 1, &mut text).expect("no list").map(|_| text)
+        self.get(key, 1, &mut text).map(|_| text)
     }
 
     fn all_keys(&self, now: u64) -> Vec<Vec<u8>> {

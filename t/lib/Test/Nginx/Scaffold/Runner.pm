@@ -219,6 +219,8 @@ sub requests {
 sub send_packets {
     my ($block, $verdict, $packets) = @_;
     my $timeout = parse_time(section($block, 'timeout')) // $Test::Nginx::Util::Timeout;
+    # Under valgrind all takes its time.
+    $timeout *= 10 if $Test::Nginx::Util::UseValgrind;
     return exchange_http2($block, join('', map { $_->{value} } @$packets), $timeout) if speaks_http2($block);
 
     my $shutdown = section($block, 'shutdown');

@@ -1,0 +1,3 @@
+--- `require "resty.core.phase"`: everything it would bring is there already.
+
+return { version = require("resty.core").version }
