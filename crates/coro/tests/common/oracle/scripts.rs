@@ -58,7 +58,7 @@ impl Oracle {
             Op::Join(threads) => return self.join(threads, me, task),
             Op::Kill(thread) => self.kill(*thread, me, family),
             Op::Status(thread) => {
-                let Some(thread) = self.thread(*thread) else { return None };
+                let thread = self.thread(*thread)?;
                 let status = match self.coroutines[thread].task {
                     Task::Zombie(_) => "Zombie",
                     Task::Gone | Task::Killed => "Dead",
