@@ -203,6 +203,16 @@ fn a_match_that_takes_much_memory_is_found_and_leaves_none() {
 }
 
 #[test]
+fn a_match_that_takes_too_much_memory_is_given_up() {
+    let regex = compile("(?:(.)|(..))*!", "");
+    let text = [&b"x".repeat(700_000)[..], b"!"].concat();
+    let mut matcher = Matcher::new();
+    assert_eq!(matcher.find(&regex, &text, 0), Err(MatchError::RECURSION_LIMIT));
+    assert!(matcher.kept_memory() < 1 << 20, "{}", matcher.kept_memory());
+    assert_eq!(matcher.find(&regex, b"xx!", 0), Ok(2));
+}
+
+#[test]
 fn the_dfa_takes_the_room_that_it_needs() {
     let pattern: Vec<_> = (1..400).map(|n| format!("a{{1,{n}}}b?")).collect();
     let regex = compile(&pattern.join("|"), "d");
