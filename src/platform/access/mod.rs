@@ -130,7 +130,7 @@ unsafe fn check_host(r: Request) -> Result<(), Refused> {
     // SAFETY: the caller's request is live; the names of its server have been kept.
     unsafe {
         let host = nginx::bytes((*r).headers_in.server);
-        let conf = conf::loc_conf_of(&*(*nginx::core_server_conf(&*r)).ctx);
+        let conf = conf::loc_conf_of(&*nginx::core_server_conf(&*r).ctx);
         let names = conf.server_names.as_ref().map(Vec::as_slice).unwrap_or_default();
         let named = |name: &ngx_str_t| origin::is_name(host, nginx::bytes(*name));
         let local = peer::local(&mut *(*r).connection);
