@@ -182,3 +182,40 @@ begun first-then-last
 ["begun 300000\n", "300000\n"]
 --- no_error_log
 [error]
+
+
+=== TEST 11: an error page of Lua reads the whole of a body that a light thread had begun to read
+--- config
+    location = /t {
+        error_page 503 = /next;
+        content_by_lua_block {
+            ngx.thread.spawn(function() ngx.req.read_body() ngx.log(ngx.ERR, "read by who left") end)
+            ngx.sleep(0.01)
+            ngx.exit(503)
+        }
+    }
+--- raw_request eval: $::Halves
+--- error_code: 503
+--- response_body
+firstlater
+--- no_error_log
+[error]
+
+
+
+=== TEST 12: and so it does when the request failed before it had waited
+--- config
+    location = /t {
+        error_page 500 = /next;
+        content_by_lua_block {
+            ngx.thread.spawn(function() ngx.req.read_body() end)
+            error("fails")
+        }
+    }
+--- raw_request eval: $::Halves
+--- response_body
+firstlater
+--- error_log
+fails
+--- no_error_log
+[alert]

@@ -12,7 +12,7 @@ use super::{
     RAISE,
 };
 use crate::nginx::{self, log_debug};
-use crate::request::body::poll_read;
+use crate::request::body::{is_under_way, poll_read};
 use crate::request::body_build::{self, BodyBuilder, Refusal};
 use crate::request::ctx::{Ctx, End};
 
@@ -24,7 +24,7 @@ pub extern "C" fn spacer_req_read_body() -> c_int {
         unsafe {
             let r = ctx.r;
             let is_settled = (*r).discard_body() != 0 || !(*r).request_body.is_null();
-            if is_settled && !ctx.body.is_unfinished() {
+            if is_settled && !is_under_way(r) {
                 return OK;
             }
             log_debug!(r, "lua start to read buffered request body");

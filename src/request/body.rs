@@ -117,6 +117,9 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
             State::NotRead => {}
         }
         let r = ctx.r;
+        if !(*r).request_body.is_null() && inherit(ctx) {
+            return Poll::Pending;
+        }
         (*r).set_request_body_in_single_buf(1);
         (*r).set_request_body_in_persistent_file(1);
         (*r).set_request_body_in_clean_file(1);
@@ -137,6 +140,30 @@ unsafe fn begin(ctx: &Ctx) -> Poll<Result<(), ngx_int_t>> {
         ctx.body.handler.set((*r).read_event_handler);
         (*r).read_event_handler = Some(on_event);
         Poll::Pending
+    }
+}
+
+/// Whether a body is on its way, which belongs to who reads it: a part of it is nobody's.
+///
+/// # Safety
+/// The request is live.
+pub unsafe fn is_under_way(r: Request) -> bool {
+    // SAFETY: the caller's promise. A context that the pool doesn't know of yet is the current one.
+    unsafe { ctx::get(r).into_iter().chain(ctx::every(r)).any(|ctx| ctx.body.is_unfinished()) }
+}
+
+/// Goes on with what the Lua of another location began to read and set aside, before an error page say: nginx would take the part that is
+/// there for the whole.
+unsafe fn inherit(ctx: &Ctx) -> bool {
+    // SAFETY: the caller's request is live.
+    unsafe {
+        let is_set_aside = |other: &&Ctx| other.body.state.get() == State::SetAside;
+        let Some(other) = ctx::every(ctx.r).find(is_set_aside) else { return false };
+        other.body.state.set(State::NotRead);
+        ctx.body.handler.set(other.body.handler.take());
+        ctx.body.before.set(other.body.before.take());
+        take_up(ctx);
+        true
     }
 }
 

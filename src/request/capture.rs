@@ -12,6 +12,7 @@ use std::rc::Rc;
 use coro::TaskId;
 use nginx_sys::*;
 
+use super::body;
 use super::body_build::body_chain;
 use super::ctx::{self, Ctx};
 use super::headers_in;
@@ -250,7 +251,7 @@ unsafe fn adjust(sr: Request, wanted: &Wanted) -> Option<()> {
                 (*body).buf = (*link).buf;
             }
             (*sr).request_body = body;
-        } else if !keeps_body || (*sr).request_body.is_null() || is_being_read(r) {
+        } else if !keeps_body || (*sr).request_body.is_null() || body::is_under_way((*r).main) {
             (*sr).request_body = ptr::null_mut();
         } else if let Some(body) =
             (*sr).request_body.as_ref().filter(|body| !body.temp_file.is_null())
@@ -294,12 +295,6 @@ unsafe fn adjust(sr: Request, wanted: &Wanted) -> Option<()> {
         }
         Some(())
     }
-}
-
-/// Whether a body is on its way, which belongs to who reads it: a part of it is nobody's.
-unsafe fn is_being_read(r: Request) -> bool {
-    // SAFETY: the caller's request is live. Only a main request reads a body.
-    unsafe { ctx::every((*r).main).any(|ctx| ctx.body.is_unfinished()) }
 }
 
 /// A body in a file is shared, but each request has its own place in it.
