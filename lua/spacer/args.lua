@@ -1,6 +1,7 @@
 --- Query strings and forms: how they are decoded and encoded; ngx.req.get_uri_args and its kin.
 
 local ffi = require "ffi"
+local new_table = require "table.new"
 local base = require "spacer.base"
 local C, check, bad_argument, out, out_string =
     base.C, base.check, base.bad_argument, base.out, base.out_string
@@ -15,11 +16,11 @@ local CHUNK = 128
 local buffer = ffi_new("spacer_pair[?]", CHUNK)
 local next_part = ffi_new("size_t[1]")
 
---- Decodes a query of `len` bytes at `data` into a table: its first `max` parts, or all for 0. A key without `=` is
+--- Decodes a query of `len` bytes at `data` into the table, a new one where there is none: its first `max` parts, or all for 0. A key without `=` is
 -- true, a repeated one an array. Returns the table, and "truncated" when there are more parts.
 local function decode(data, len, max, t)
     if len == 0 then
-        return t
+        return t or {}
     end
     local left = max > 0 and max or huge
     local from = 0
@@ -33,7 +34,9 @@ local function decode(data, len, max, t)
         -- Filling the table may run code of its owner's, and this again.
         from = tonumber(next_part[0])
         left = left - room
-        for i = 0, (n < 0 and -1 - n or n) - 1 do
+        local count = n < 0 and -1 - n or n
+        t = t or new_table(0, count)
+        for i = 0, count - 1 do
             local pair = buffer[i]
             local key = ffi_string(pair.key.data, pair.key.len)
             local value
@@ -103,7 +106,7 @@ function _M.install(ngx)
             bad_argument(1, "get_uri_args", "number expected, got " .. type(max))
         end
         check(C.spacer_req_args(out))
-        return decode(out[0].data, out[0].len, max or 100, t or {})
+        return decode(out[0].data, out[0].len, max or 100, t)
     end
 
     function ngx.req.set_uri_args(...)
@@ -141,7 +144,7 @@ function _M.install(ngx)
         if not body then
             return {}
         end
-        return decode(body, #body, max or 100, {})
+        return decode(body, #body, max or 100)
     end
 end
 

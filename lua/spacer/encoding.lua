@@ -77,7 +77,7 @@ return function(ngx)
             end
             max = floor(number)
         end
-        return args.decode(text, #text, max, {})
+        return args.decode(text, #text, max)
     end
 
     function ngx.quote_sql_str(...)

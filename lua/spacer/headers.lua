@@ -1,6 +1,7 @@
 --- ngx.header, ngx.resp.get_headers, ngx.req.get_headers, set_header, clear_header, raw_header.
 
 local ffi = require "ffi"
+local new_table = require "table.new"
 local base = require "spacer.base"
 local C, check, result, bad_argument, out, out_string =
     base.C, base.check, base.result, base.bad_argument, base.out, base.out_string
@@ -34,7 +35,7 @@ local lookup = {
 
 -- A table of `n` headers; the values of a repeated name are an array.
 local function to_table(array, n)
-    local t = {}
+    local t = new_table(0, n)
     for i = 0, n - 1 do
         local header = array[i]
         local name = ffi_string(header.name.data, header.name.len)
