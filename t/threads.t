@@ -474,3 +474,35 @@ running
 ended by itself
 --- no_error_log
 [error]
+
+
+
+=== TEST 18: a finalizer that uses a semaphore while the VM closes finds it, or that it is gone
+--- http_config
+    lua_code_cache off;
+--- config
+    location = /t {
+        content_by_lua_block {
+            local ffi = require "ffi"
+            local semaphore = require "ngx.semaphore"
+            for i = 1, 100 do
+                local one = semaphore.new(i)
+                local function use()
+                    one:post(1)
+                    assert(one:count() == 0 or one:count() > i)
+                    assert(one:count() > i or not pcall(one.wait, one, 0))
+                end
+                ngx.ctx[i] = { one, ffi.gc(ffi.new("int[1]"), use) }
+                local proxy = newproxy(true)
+                getmetatable(proxy).__gc = use
+                ngx.ctx[-i] = proxy
+            end
+            ngx.say("made")
+        }
+    }
+--- pipelined_requests eval: ["GET /t", "GET /t", "GET /t"]
+--- response_body eval: ["made\n", "made\n", "made\n"]
+--- no_error_log
+[error]
+[crit]
+exited on signal

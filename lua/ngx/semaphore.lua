@@ -3,7 +3,7 @@
 local ffi = require "ffi"
 local base = require "spacer.base"
 local C, await, last_error, RAISE = base.C, base.await, base.last_error, base.RAISE
-local ffi_gc = ffi.gc
+local ffi_gc, ffi_new = ffi.gc, ffi.new
 local error, type, tonumber, setmetatable = error, type, tonumber, setmetatable
 
 local _M = { version = "0.1.25" }
@@ -22,7 +22,9 @@ function _M.new(n)
     if n < 0 then
         error("no negative number", 2)
     end
-    return setmetatable({ sem = ffi_gc(C.spacer_semaphore_new(n), C.spacer_semaphore_free) }, mt)
+    local sem = ffi_new("spacer_semaphore")
+    C.spacer_semaphore_init(sem, n)
+    return setmetatable({ sem = ffi_gc(sem, C.spacer_semaphore_free) }, mt)
 end
 
 --- Takes a resource, or waits for one for at most so many seconds; nil and "timeout" when there was none.
