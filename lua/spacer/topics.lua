@@ -195,15 +195,16 @@ function _M.current_event()
         key = string_of(event.key),
         partition = event.partition,
         offset = event.offset,
+        token = event.token,
         time = event.time,
         attempt = event.attempt,
         headers = headers,
     }, string_of(event.value), string_of(event.project), event.development
 end
 
---- The name of the event's function of that index, from 1, or nil.
-function _M.event_function(index)
-    if C.spacer_event_function(index - 1, name) == NONE then
+--- The name of the event's function that runs from here on: the one to begin with or, with `next`, the one behind it; nil at the end.
+function _M.event_function(next)
+    if C.spacer_event_function(next, name) == NONE then
         return nil
     end
     return string_of(name)

@@ -70,9 +70,11 @@ impl Log {
     ) -> Result<Offset, Error> {
         let mut from = from;
         loop {
-            let read = Read { partition, from, limit: PAGE, key: key.map(String::from) };
+            let key = key.map(String::from);
+            let read = Read { partition, from, limit: PAGE, key, ..Read::default() };
             let events = self.events.read(topic, &read)?;
-            let last = events.len() < PAGE;
+            // A page may be short because its events are large.
+            let last = events.is_empty();
             for event in events {
                 from = event.offset + 1;
                 if !each(event)? {

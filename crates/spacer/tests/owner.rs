@@ -75,7 +75,7 @@ fn what_root_makes_belongs_to_the_owner_of_the_project() {
     let fifo = fs::read_dir(&wake).unwrap().next().expect("a FIFO").unwrap();
     for path in [&wake, &fifo.path()] {
         let mode = fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o660, 0o660, "{}: {mode:o}", path.display());
+        assert_eq!(mode & 0o677, 0o600, "{}: {mode:o}", path.display());
     }
     assert_eq!(of_others(&data), Vec::<PathBuf>::new());
 }

@@ -131,6 +131,20 @@ impl EventLog for PostgresLog {
         })
     }
 
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        let topic = topic.as_str();
+        self.shared.database.run(|session| {
+            if !group::has_position(session, from, topic)? {
+                return Ok(());
+            }
+            // Whoever else adopts it holds this, too.
+            session.transaction(&[Lock::Group(group::lock_key(from))], |session| {
+                group::adopt(session, topic, from, groups)?;
+                Ok(((), End::Durable(String::new())))
+            })
+        })
+    }
+
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         subscription.check()?;
         let (s, epoch) = (Arc::new(subscription), new_epoch());

@@ -128,13 +128,24 @@ impl EventLog for SqliteLog {
         self.shared.database.read(|connection| events::offset_at(connection, topic, time))
     }
 
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        let found = self.shared.database.read(|c| group::has_position(c, from, topic.as_str()))?;
+        if !found {
+            return Ok(());
+        }
+        let (topic, from, groups) = (topic.to_string(), from.to_owned(), groups.to_vec());
+        self.shared.writer.call(true, move |connection| {
+            Ok((group::adopt(connection, &topic, &from, &groups)?, Effect::Quiet))
+        })
+    }
+
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         subscription.check()?;
         let (subscription, epoch) = (Arc::new(subscription), new_epoch());
         let s = subscription.clone();
         self.shared.writer.call(true, move |connection| {
             for topic in &s.topics {
-                let start = events::start(connection, topic, s.start)?;
+                let start = events::start(connection, topic, s.start_of(topic))?;
                 group::begin(connection, &s.group, topic, start)?;
             }
             group::admit(connection, &s, epoch)?;
