@@ -96,7 +96,9 @@ end
 --- Appends what the body of a request to the write proxy asks for. Returns the HTTP status and "ok" or a message.
 function _M.append_body(body)
     local rc = C.spacer_topics_post(body.data, body.len)
-    if rc == 0 then
+    if rc == NONE then
+        return 401, "the header Authorization must be Bearer and the project's writeProxyToken"
+    elseif rc == 0 then
         rc = C.spacer_topics_append()
     end
     if rc == AGAIN then

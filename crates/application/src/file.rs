@@ -23,6 +23,7 @@ pub struct File {
     pub consumer_group: Option<String>,
     pub function_invoker: Option<String>,
     pub write_proxy_listen: Option<Scalar>,
+    pub write_proxy_token: Option<String>,
     pub private_listen: Option<Scalar>,
     pub max_event_size: Option<Scalar>,
     pub append_timeout: Option<Scalar>,

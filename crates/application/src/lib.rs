@@ -59,6 +59,8 @@ pub struct Application {
     pub consumer_group: String,
     /// Where the write proxy listens; it is off when the file doesn't say.
     pub write_proxy_listen: Option<SocketAddr>,
+    /// What a request to the write proxy must know; nothing when the file doesn't say.
+    pub write_proxy_token: Option<String>,
     /// Where private functions are served, as `spacer_private` does; nowhere when the file doesn't say.
     pub private_listen: Option<Listen>,
     pub limits: eventlog::Limits,
@@ -129,6 +131,7 @@ impl Application {
             environments: ENVIRONMENTS.map(String::from).to_vec(),
             consumer_group: read::default_group(""),
             write_proxy_listen: None,
+            write_proxy_token: None,
             private_listen: None,
             limits: eventlog::Limits::default(),
             trigger: TriggerSettings::default(),

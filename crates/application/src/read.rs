@@ -71,7 +71,9 @@ impl Reader<'_> {
         let triggers = self.triggers(file.events, &topics)?;
         // Nothing is invoked over HTTP, so that the address may be anything.
         self.optional_text("functionInvoker", file.function_invoker)?;
-        let write_proxy_listen = self.write_proxy_listen(file.write_proxy_listen)?;
+        let write_proxy_token = self.write_proxy_token(file.write_proxy_token)?;
+        let write_proxy_listen =
+            self.write_proxy_listen(file.write_proxy_listen, write_proxy_token.is_some())?;
         let limits = Limits::default();
         let environments = environments(file.log_storage.as_ref());
         let application = Application {
@@ -81,6 +83,7 @@ impl Reader<'_> {
             consumer_group: self.consumer_group(file.consumer_group, &app_name)?,
             private_listen: self.private_listen(file.private_listen, write_proxy_listen)?,
             write_proxy_listen,
+            write_proxy_token,
             limits: Limits {
                 event_size: self
                     .size("maxEventSize", file.max_event_size)?
@@ -302,9 +305,35 @@ impl Reader<'_> {
         }
     }
 
-    fn write_proxy_listen(&self, value: Option<Scalar>) -> Result<Option<SocketAddr>, Error> {
+    fn write_proxy_listen(
+        &self,
+        value: Option<Scalar>,
+        has_token: bool,
+    ) -> Result<Option<SocketAddr>, Error> {
+        const KEY: &str = "writeProxyListen";
         let advice = "use PORT or ADDRESS:PORT, such as 9065";
-        self.scalar("writeProxyListen", value, advice, listen::address)
+        let listen = self.scalar(KEY, value, advice, listen::address)?;
+        if listen.is_some_and(|address| !address.ip().is_loopback() && !has_token) {
+            let message = format!("{KEY} is reached from other machines: set writeProxyToken");
+            return Err(self.wrong(&[Step::Value(KEY)], message));
+        }
+        Ok(listen)
+    }
+
+    fn write_proxy_token(&self, value: Option<String>) -> Result<Option<String>, Error> {
+        const KEY: &str = "writeProxyToken";
+        let token = self.optional_text(KEY, value)?;
+        let is_fit =
+            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        match token {
+            Some(token) if !is_fit(&token) => {
+                let message = format!(
+                    "{KEY} must be visible ASCII characters, such as those of openssl rand -hex 32"
+                );
+                Err(self.wrong(&[Step::Value(KEY)], message))
+            }
+            token => Ok(token),
+        }
     }
 
     fn private_listen(
