@@ -204,7 +204,8 @@ function _M.current_event()
     }, string_of(event.value), string_of(event.project), event.development
 end
 
---- The name of the event's function that runs from here on: the one to begin with or, with `next`, the one behind it; nil at the end.
+--- The name of the event's function that runs from here on: the one to begin with or, with `next`, the one behind it;
+-- nil at the end.
 function _M.event_function(next)
     if C.spacer_event_function(next, name) == NONE then
         return nil

@@ -129,7 +129,7 @@ pub struct Append {
     pub events: Vec<NewEvent>,
     /// The event whose function appends: nothing is stored when its claim is lost by then. A store that can't tell, Kafka, stores
     /// it all the same.
-    pub fence: Option<Fence>,
+    pub fence: Option<Box<Fence>>,
 }
 
 impl Append {

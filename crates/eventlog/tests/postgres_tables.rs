@@ -11,8 +11,10 @@ use eventlog::{
 use postgres_server::{orders, topic, Database};
 
 fn put(log: &dyn EventLog, topic: &Topic, key: &str, count: usize) {
-    let event = |_| NewEvent::new(topic, key, "1");
-    log.append(Append::new((0..count).map(event).collect())).expect("appended");
+    let events = vec![NewEvent::new(topic, key, "1"); count];
+    for some in events.chunks(Limits::default().queue) {
+        log.append(Append::new(some.to_vec())).expect("appended");
+    }
 }
 
 fn count(database: &Database, sql: &str) -> i64 {

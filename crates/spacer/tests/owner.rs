@@ -138,7 +138,7 @@ fn a_folder_that_root_makes_is_for_the_user_of_the_application() {
     let project =
         shop("user: nobody\nlogStorage: {development: {driver: sqlite, path: log/events.db}}\n");
     chown(project.path(), Some(0), Some(0)).unwrap();
-    let output = project.run(&["topics", "list"]);
+    let output = project.run(&["topics", "append", "orders", "a", "1"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user nobody").uid;
     for path in ["log", "log/events.db"] {

@@ -151,7 +151,7 @@ pub extern "C" fn spacer_topics_append() -> c_int {
         // SAFETY: one thread.
         let events = std::mem::take(unsafe { &mut *EVENTS.get() });
         let mut append = Append::new(events);
-        append.fence = trigger::run_of(ctx.r).and_then(|run| topics.fence(run));
+        append.fence = trigger::run_of(ctx.r).and_then(|run| topics.fence(run)).map(Box::new);
         let stored = topics.store.append(append);
         wait(Box::pin(async move {
             match stored.await {

@@ -109,8 +109,10 @@ fn add(topics: &Topics, posted: Posted<'_>, events: &mut Vec<NewEvent>) -> Resul
 unsafe fn is_let_in(r: Request, topics: &Topics) -> bool {
     let Some(token) = &topics.application().write_proxy_token else { return true };
     // SAFETY: the caller's request is live; a subrequest's main request has the client's headers.
-    let header = unsafe { (*(*r).main).headers_in.authorization.as_ref() };
-    let given = header.map(|header| unsafe { nginx::bytes(header.value) });
+    let given = unsafe {
+        let header = (*(*r).main).headers_in.authorization.as_ref();
+        header.map(|header| nginx::bytes(header.value))
+    };
     given
         .and_then(|given| given.strip_prefix(b"Bearer "))
         .is_some_and(|given| same(given, token.as_bytes()))

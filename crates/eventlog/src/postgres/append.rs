@@ -160,7 +160,7 @@ pub(super) fn store(
 /// The numbers of the jobs whose function has lost its event. The others keep theirs until the transaction ends.
 fn lost_claims(session: &mut Session, jobs: &[Job]) -> Result<Vec<usize>, Failure> {
     let fences =
-        jobs.iter().enumerate().filter_map(|(n, job)| Some((n, job.append.fence.as_ref()?)));
+        jobs.iter().enumerate().filter_map(|(n, job)| Some((n, job.append.fence.as_deref()?)));
     let (numbers, fences): (Vec<usize>, Vec<_>) = fences.unzip();
     if fences.is_empty() {
         return Ok(Vec::new());

@@ -42,7 +42,8 @@ pub fn who_has_lost_an_event_appends_nothing(store: &dyn Store) {
     put(&*log, &orders, "a", 1);
     let append = |delivery: &Delivery, number| {
         let mut append = Append::new(vec![event(&totals, "a", number)]);
-        append.fence = Some(Fence { group: "group".into(), claim: delivery.claim.clone() });
+        let claim = delivery.claim.clone();
+        append.fence = Some(Box::new(Fence { group: "group".into(), claim }));
         log.append(append)
     };
     let silent = log.join(short(&orders, "silent")).expect("joined");
