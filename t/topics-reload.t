@@ -78,3 +78,34 @@ sleep 4;
 GET /wait/tries.dead/poison?headers=1 => 200 /"spacer-dead-attempts":"3"/
 GET /wait/tries.dead/poison?headers=1 => 200 /"spacer-dead-error":"its worker process ended while it ran: attempt 3 did not come to an end"/
 GET /log => 200 /attempt 3 of 3 failed, it goes to topic "tries.dead": its worker process ended/
+
+
+
+=== TEST 3: a worker that was stopped for longer than its lease has lost its event, and appends nothing for it
+--- config
+spacer_gateway app/gateway.lua;
+location = /later { spacer_function later; }
+--- user_files
+>>> app/try.lua
+return function(_, ctx)
+    local attempt = ctx.event.attempt
+    if attempt == 1 then
+        os.execute("(sleep 14; kill -CONT $PPID) & kill -STOP $PPID")
+    end
+    topics.append("bills", { ["by-" .. attempt] = ctx.event.token })
+    ngx.sleep(3)
+    ngx.log(ngx.WARN, "attempt ", attempt, " came to its end")
+end
+>>> app/later.lua
+return function()
+    ngx.sleep(19)
+    local events = {}
+    for i, event in ipairs((topics.read("bills"))) do events[i] = event.key end
+    return events
+end
+--- cases
+GET /append/tries/k => 200 {"data":["ok",1]}
+GET /later => 200 {"data":["by-2"]}
+GET /log => 200 /event 1 of topic "tries", key "k": (its function was ended, it was handed to another worker|attempt 1 of 3 failed.*event 1 of topic tries was handed to another worker: nothing was appended)/
+GET /log => 200 /attempt 2 came to its end/
+--- timeout: 25
