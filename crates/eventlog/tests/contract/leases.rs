@@ -149,7 +149,7 @@ pub fn a_new_key_has_its_turn_beside_busy_ones(store: &dyn Store) {
     assert_eq!(found.len(), 4);
     put(&*log, &orders, "new", 1000);
     finish(&found);
-    for _ in 0..2 {
+    for _ in 0..5 {
         let found = claim(store, &*member, 4);
         if keys(&found).contains(&"new") {
             return;
