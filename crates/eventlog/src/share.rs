@@ -45,7 +45,7 @@ pub(crate) fn share(sources: &[Source], room: usize, turn: usize) -> Vec<Quota> 
     }
     let split = |(source, places): (&Source, usize)| match (source.due, source.untouched) {
         (true, true) => {
-            let untouched = if turn % OTHERS_TURN == 0 { places.div_ceil(2) } else { 0 };
+            let untouched = if turn.is_multiple_of(OTHERS_TURN) { places.div_ceil(2) } else { 0 };
             Quota { due: places - untouched, untouched }
         }
         (true, false) => Quota { due: places, untouched: 0 },
