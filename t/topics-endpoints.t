@@ -58,6 +58,8 @@ POST /append {"topic":"bills","key":"no","value":1}\n7 => 400 /invalid type: int
 POST /append {"topic":"bills","key":"no","value":1}\n{"topic": => 400 /EOF while parsing.*line 2/
 POST /append {"topic":"bills","key":"no","entries":{"no":1}} => 400 /it has both `entries` and `key`/
 POST /append {"topic":"bills","key":"no","value":1,"headers":{"spacer-dead-ended":"dropped"}} => 400 /header \\"spacer-dead-ended\\" is kept for dead letters/
+POST /append {"topic":"bills","key":"no","value":1,"header":{}} => 400 /unknown field `header`/
+POST /append {"topic":"bills","entrys":{"no":1}} => 400 /unknown field `entrys`/
 POST /append {"topic":"orders.dead","key":"no","value":1} => 400 /topic \\"orders.dead\\" is not declared/
 GET /last/bills/no => 200 {"data":"none"}
 --- no_error_log
@@ -90,3 +92,22 @@ location = /append { spacer_append; }
 --- must_die
 --- error_log
 "spacer_append" needs a "spacer_project" above it
+
+
+
+=== TEST 5: who doesn't know the project's token appends nothing
+--- config
+location = /append { spacer_append; }
+spacer_gateway app/gateway.lua;
+--- user_files
+>>> config/application.yml
+spacerVersion: 1
+appName: shop
+topics: [orders, bills, tries]
+writeProxyToken: knock-knock
+--- cases
+POST /append {"topic":"bills","key":"no","value":1} => 401 /Authorization must be Bearer/
+POST /append [Authorization: Bearer knock-knoc] {"topic":"bills","key":"no","value":1} => 401 /Authorization/
+POST /append [Authorization: knock-knock] {"topic":"bills","key":"no","value":1} => 401 /Authorization/
+POST /append [Authorization: Bearer knock-knock] {"topic":"bills","key":"yes","value":1} => 200 {"data":"ok"}
+GET /last/bills/no => 200 {"data":"none"}

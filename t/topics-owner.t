@@ -281,3 +281,14 @@ GET /plain
 [200, 200, 503]
 --- response_body_like eval
 ["plain", qr{\[error\] .*event log \S+/shop/data/production.db: user nobody can't make files in}, "service unavailable"]
+
+
+
+=== TEST 17: a function that workers can't read is no missing one
+--- files
+chmod 700 app
+--- request
+GET /plain
+--- error_code: 500
+--- error_log eval
+qr{app/plain.lua can't be read: \S+/shop/app/plain.lua: Permission denied}

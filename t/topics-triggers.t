@@ -46,7 +46,7 @@ GET /append/orders/o-1 => 200 {"data":["ok",1]}
 GET /append/orders/o-2 => 200 {"data":["ok",2]}
 GET /wait/bills/note-o-1 => 200 {"data":1}
 GET /wait/bills/note-o-2 => 200 {"data":1}
-GET /settled => 200 {"data":[["spacer-shop",3,0]]}
+GET /settled => 200 {"data":[["spacer-shop:bill",3,0],["spacer-shop:note",3,0]]}
 --- user_files
 >>> app/settled.lua
 return function()
@@ -55,7 +55,7 @@ return function()
         local one = topics.offsets("orders")[1]
         groups = {}
         for i, group in ipairs(one.groups) do groups[i] = { group.group, group.committed, group.lag } end
-        if groups[1] and groups[1][3] == 0 then break end
+        if groups[2] and groups[1][3] + groups[2][3] == 0 then break end
         ngx.sleep(0.01)
     end
     return groups
@@ -131,3 +131,99 @@ GET /append/orders/o-1 => 200 {"data":["ok",1]}
 GET /pause => 200 paused
 GET /last/bills/note-o-1 => 200 {"data":"none"}
 GET /offsets/orders => 200 {"data":[0,1,2,{}]}
+
+
+
+=== TEST 9: a function of its own doesn't wait for one that fails, and a chain is resumed with the one that failed
+--- config
+location = /append { spacer_append; }
+spacer_gateway app/gateway.lua;
+--- user_files
+>>> config/application.yml
+spacerVersion: 1
+appName: shop
+topics: [orders, bills, tries]
+events:
+  tries: { APPEND: [[first, second, third], other] }
+maxAttempts: 4
+retryDelay: 20ms
+>>> app/steps.lua
+local seen = {}
+return {
+    add = function(step) seen[#seen + 1] = step end,
+    all = function() return table.concat(seen, " ") end,
+}
+>>> app/first.lua
+local steps = require "steps"
+return function() steps.add("first") end
+>>> app/second.lua
+local steps = require "steps"
+return function(_, ctx)
+    steps.add("second" .. ctx.event.attempt)
+    if ctx.event.attempt < 3 then error("not yet") end
+end
+>>> app/third.lua
+local steps = require "steps"
+return function()
+    steps.add("third")
+    topics.append("bills", { steps = steps.all() })
+end
+>>> app/other.lua
+return function(_, ctx) topics.append("bills", { other = ctx.event.attempt }) end
+--- cases
+POST /append {"topic":"tries","entries":{"a":"chain"}} => 200 {"data":"ok"}
+GET /wait/bills/steps => 200 {"data":"first second1 second2 second3 third"}
+GET /wait/bills/other => 200 {"data":1}
+
+
+
+=== TEST 10: a function begins where it says
+--- config
+location = /append { spacer_append; }
+spacer_gateway app/gateway.lua;
+--- user_files
+>>> config/application.yml
+spacerVersion: 1
+appName: shop
+topics: [orders, bills, tries]
+events:
+  tries:
+    APPEND: [note, {function: bill, from: 2}]
+>>> app/note.lua
+local n = 0
+return function(_, ctx)
+    n = n + 1
+    topics.append("bills", { note = ctx.event.key .. n })
+end
+>>> app/bill.lua
+local seen = {}
+return function(_, ctx)
+    seen[#seen + 1] = ctx.event.key
+    topics.append("bills", { seen = table.concat(seen, " ") })
+    if ctx.event.key == "c" then topics.append("bills", { done = seen }) end
+end
+--- cases
+POST /append {"topic":"tries","entries":{"a":1,"b":1,"c":1}} => 200 {"data":"ok"}
+GET /wait/bills/done => 200 {"data":["b","c"]}
+
+
+
+=== TEST 11: an event's token grows with each attempt and from one event of a key to the next
+--- config
+location = /append { spacer_append; }
+spacer_gateway app/gateway.lua;
+--- user_files
+>>> app/try.lua
+local tokens = {}
+return function(args, ctx)
+    tokens[#tokens + 1] = ctx.event.token
+    if args == "fail" and ctx.event.attempt < 3 then error("again") end
+    if args ~= "last" then return end
+    local grows = true
+    for i = 2, #tokens do grows = grows and tokens[i] > tokens[i - 1] end
+    topics.append("bills", { tokens = { #tokens, grows } })
+end
+--- cases
+POST /append {"topic":"tries","entries":{"a":"fail"}} => 200 {"data":"ok"}
+POST /append {"topic":"tries","entries":{"a":"last"}} => 200 {"data":"ok"}
+GET /wait/bills/tokens => 200 {"data":[4,true]}

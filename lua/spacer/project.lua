@@ -8,6 +8,8 @@ local pcall, error, setfenv, setmetatable, type, pairs, loadstring, require, tos
 local gsub = string.gsub
 local open = io.open
 
+local EACCES = 13
+
 local Project = {}
 Project.__index = Project
 
@@ -158,8 +160,11 @@ function Project:load(name)
     if broken ~= nil then
         return nil, broken
     end
-    if not self:exists("app/" .. name .. ".lua") then
-        return nil
+    local file = "app/" .. name .. ".lua"
+    if not self:exists(file) then
+        -- It may be there for others.
+        local _, message, code = open(self.folder .. "/" .. file, "rb")
+        return nil, code == EACCES and file .. " can't be read: " .. message or nil
     end
     local ok, result = pcall(load_function, self, name)
     if ok then

@@ -96,7 +96,9 @@ end
 --- Appends what the body of a request to the write proxy asks for. Returns the HTTP status and "ok" or a message.
 function _M.append_body(body)
     local rc = C.spacer_topics_post(body.data, body.len)
-    if rc == 0 then
+    if rc == NONE then
+        return 401, "the header Authorization must be Bearer and the project's writeProxyToken"
+    elseif rc == 0 then
         rc = C.spacer_topics_append()
     end
     if rc == AGAIN then
@@ -195,15 +197,17 @@ function _M.current_event()
         key = string_of(event.key),
         partition = event.partition,
         offset = event.offset,
+        token = event.token,
         time = event.time,
         attempt = event.attempt,
         headers = headers,
     }, string_of(event.value), string_of(event.project), event.development
 end
 
---- The name of the event's function of that index, from 1, or nil.
-function _M.event_function(index)
-    if C.spacer_event_function(index - 1, name) == NONE then
+--- The name of the event's function that runs from here on: the one to begin with or, with `next`, the one behind it;
+-- nil at the end.
+function _M.event_function(next)
+    if C.spacer_event_function(next, name) == NONE then
         return nil
     end
     return string_of(name)

@@ -1,5 +1,5 @@
 --- Runs the functions of an event, one after the other, in the coroutine that was started for it. The first that fails
--- ends that; the event then comes again, for all of them.
+-- ends that; the event then comes again, for that one and those behind it.
 
 local json_lib = require "spacer.json"
 local project_lib = require "spacer.project"
@@ -39,15 +39,13 @@ return function()
     if development then
         project:refresh()
     end
-    local index = 1
-    local name = topics.event_function(index)
+    local name = topics.event_function(false)
     while name do
         local ok, message = run(project, name, event, json)
         if not ok then
             return topics.event_done("function \"" .. name .. "\": " .. message)
         end
-        index = index + 1
-        name = topics.event_function(index)
+        name = topics.event_function(true)
     end
     topics.event_done(nil)
 end

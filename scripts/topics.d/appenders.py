@@ -13,6 +13,8 @@ TOPIC = "events"
 KEYS = 4
 # Of a hundred events: how many fail at first, and how many always.
 FAIL_ONCE, FAIL_ALWAYS = 5, 1
+# Of ten thousand others: those that end their worker each time, and those that outlast the lease.
+KILL, SLOW = 6, 12
 # The pause between two appends of a client, in seconds, at most.
 PAUSE = 0.04
 
@@ -68,7 +70,7 @@ class Appender(threading.Thread):
             entries[key] = self._event(key)
         self.record.write(
             APPEND,
-            [{"id": e["id"], "key": key, "poison": e.get("trouble") == "always"} for key, e in entries.items()],
+            [{"id": e["id"], "key": key, "poison": e.get("trouble") in ("always", "kill")} for key, e in entries.items()],
         )
         body = {"topic": TOPIC, "entries": entries}
         path = self.choice.choice(["/proxy", "/append"])
@@ -108,6 +110,10 @@ class Appender(threading.Thread):
             event["trouble"] = "always"
         elif dice < FAIL_ALWAYS + FAIL_ONCE:
             event["trouble"] = "once"
+        elif (dice := self.choice.randrange(10_000)) < KILL:
+            event["trouble"] = "kill"
+        elif dice < KILL + SLOW:
+            event["trouble"] = "slow"
         return event
 
 

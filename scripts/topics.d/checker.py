@@ -123,7 +123,8 @@ def _handled_in_order(history: History):
     for step in history.steps:
         if step.id not in index:
             continue
-        if step.do == END or (step.do == FAIL and step.attempt >= history.max_attempts and step.id in dead):
+        ended = step.do == END or (step.do == FAIL and step.attempt >= history.max_attempts and step.id in dead)
+        if ended:
             over.add(step.id)
         queue = queues[step.key]
         while first[step.key] < len(queue) and queue[first[step.key]] in over:
@@ -131,6 +132,9 @@ def _handled_in_order(history: History):
         if step.do == BEGIN and index[step.id] > first[step.key]:
             earlier = queue[first[step.key]]
             yield Fault(OUT_OF_ORDER, f"event {step.id} of key {step.key} was begun before {earlier} was over")
+        # Of a last attempt that ended with its process there is no other step.
+        if step.do == BEGIN and step.attempt >= history.max_attempts and step.id in dead:
+            over.add(step.id)
 
 
 def _one_at_a_time(history: History):
@@ -146,7 +150,10 @@ def _one_at_a_time(history: History):
 def _dead(history: History):
     poison = {attempt.id for attempt in history.attempts if attempt.do == APPEND and attempt.poison}
     stored = {event.id for event in history.log}
-    for event_id in set(history.dead) - poison:
+    begun = Counter(step.id for step in history.steps if step.do == BEGIN)
+    # Each of its attempts may have ended with its worker, if only before its end was stored.
+    unlucky = {event_id for event_id, count in begun.items() if count >= history.max_attempts}
+    for event_id in set(history.dead) - poison - unlucky:
         yield Fault(BURIED, f"event {event_id} is a dead letter, although its function succeeds")
     for event_id in (poison & stored) - set(history.dead):
         yield Fault(BURIED, f"event {event_id} is no dead letter, although its function always fails")

@@ -14,7 +14,7 @@ BEFORE = (0.1, 1.5)
 ORPHANED = (0.0, 0.5)
 KILL_SECONDS = 10
 # More than worker_shutdown_timeout, after which nginx closes what still runs.
-GRACEFUL_SECONDS = 15
+GRACEFUL_SECONDS = 20
 
 
 class Killer:

@@ -12,7 +12,7 @@ import time
 import processes
 
 START_SECONDS = 20
-STOP_SECONDS = 15
+STOP_SECONDS = 20
 
 
 class NginxError(Exception):

@@ -65,7 +65,7 @@ class Sqlite(Store):
     """The file in the project's folder."""
 
     name = "sqlite"
-    troubles = ("hold",)
+    troubles = ("hold", "outage")
 
     def __init__(self, folder: pathlib.Path):
         super().__init__(folder)
@@ -82,6 +82,12 @@ class Sqlite(Store):
         """Another process has the file's write lock for a while."""
         self.stop()
         time.sleep(choice.uniform(0.2, 2))
+        self.start()
+
+    def outage(self, choice) -> None:
+        """The same for longer than a lease."""
+        self.stop()
+        time.sleep(choice.uniform(6.5, 9))
         self.start()
 
     def stop(self) -> None:

@@ -38,7 +38,7 @@ class Writer:
 
 
 def good() -> History:
-    """Two keys, events of unknown outcome, retries, a crash in mid-function, and a dead letter."""
+    """Three keys, events of unknown outcome, retries, a crash in mid-function, and two dead letters."""
     writer = Writer()
     for name in ("a1", "a2", "a3"):
         writer.append(name, "a")
@@ -46,6 +46,12 @@ def good() -> History:
     writer.append("b2", "b", UNKNOWN, stored=False)
     writer.append("b3", "b", poison=True)
     writer.append("b4", "b")
+    writer.append("c1", "c", poison=True)
+    writer.append("c2", "c")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        writer.handle("c1", "c", None, attempt)
+    writer.history.dead.append("c1")
+    writer.handle("c2", "c")
     writer.handle("a1", "a", FAIL)
     writer.handle("b1", "b")
     writer.handle("a1", "a", attempt=2)

@@ -23,6 +23,7 @@ pub struct File {
     pub consumer_group: Option<String>,
     pub function_invoker: Option<String>,
     pub write_proxy_listen: Option<Scalar>,
+    pub write_proxy_token: Option<String>,
     pub private_listen: Option<Scalar>,
     pub max_event_size: Option<Scalar>,
     pub append_timeout: Option<Scalar>,
@@ -37,7 +38,66 @@ pub struct File {
 /// By topic.
 pub type Events = Table<Option<Functions>>;
 /// By kind of event.
-pub type Functions = Table<Option<Vec<String>>>;
+pub type Functions = Table<Option<Vec<Chain>>>;
+
+/// Functions that run one after the other, and where they begin: `a`, `[a, b]`, or `{function: a, from: now}`.
+#[derive(Debug)]
+pub struct Chain {
+    pub functions: Vec<String>,
+    pub from: Option<Scalar>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WithStart {
+    function: Names,
+    from: Option<Scalar>,
+}
+
+/// One name or several.
+#[derive(Debug)]
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        let chain = Chain::deserialize(deserializer)?;
+        match chain.from {
+            None => Ok(Names(chain.functions)),
+            Some(_) => Err(de::Error::custom("from belongs beside function")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Chain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Chain, D::Error> {
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = Chain;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a function's name, a list of them, or a mapping with function and from",
+                )
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Chain, E> {
+                Ok(Chain { functions: vec![name.into()], from: None })
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Chain, A::Error> {
+                let mut functions = Vec::new();
+                while let Some(name) = seq.next_element()? {
+                    functions.push(name);
+                }
+                Ok(Chain { functions, from: None })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Chain, A::Error> {
+                let map = de::value::MapAccessDeserializer::new(map);
+                let WithStart { function, from } = WithStart::deserialize(map)?;
+                Ok(Chain { functions: function.0, from })
+            }
+        }
+        deserializer.deserialize_any(Written)
+    }
+}
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "a mapping with driver")]

@@ -55,21 +55,26 @@ pub struct Application {
     pub storage: Storage,
     /// Those that every project has, and those that `logStorage` names beside them.
     pub environments: Vec<String>,
-    /// The group that triggers run as.
+    /// What the names of the triggers' groups begin with; the group that all had together in earlier releases.
     pub consumer_group: String,
     /// Where the write proxy listens; it is off when the file doesn't say.
     pub write_proxy_listen: Option<SocketAddr>,
+    /// What a request to the write proxy must know; nothing when the file doesn't say.
+    pub write_proxy_token: Option<String>,
     /// Where private functions are served, as `spacer_private` does; nowhere when the file doesn't say.
     pub private_listen: Option<Listen>,
     pub limits: eventlog::Limits,
     pub trigger: TriggerSettings,
 }
 
-/// The functions that run for each event appended to a topic.
+/// Functions that run one after the other for each event appended to a topic. Several triggers of a topic go on independently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     pub topic: eventlog::Topic,
+    /// At least one; the first names the trigger's group, and no other trigger of the topic begins with it.
     pub functions: Vec<String>,
+    /// Where it begins when it has no position.
+    pub start: eventlog::Start,
     /// Where the file names the topic in `events`.
     pub line: usize,
 }
@@ -104,8 +109,12 @@ impl TriggerSettings {
         if attempt >= self.max_attempts {
             return None;
         }
-        let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
-        Some(self.retry_delay.saturating_mul(doubled).min(self.max_retry_delay))
+        Some(self.backoff().after(attempt))
+    }
+
+    /// How the wait grows.
+    pub fn backoff(&self) -> eventlog::Backoff {
+        eventlog::Backoff { first: self.retry_delay, longest: self.max_retry_delay }
     }
 }
 
@@ -122,10 +131,28 @@ impl Application {
             environments: ENVIRONMENTS.map(String::from).to_vec(),
             consumer_group: read::default_group(""),
             write_proxy_listen: None,
+            write_proxy_token: None,
             private_listen: None,
             limits: eventlog::Limits::default(),
             trigger: TriggerSettings::default(),
         }
+    }
+
+    /// The consumer group of a trigger, named after its first function.
+    pub fn group_of(&self, trigger: &Trigger) -> String {
+        let function = trigger.functions.first().map_or("", String::as_str);
+        format!("{}:{function}", self.consumer_group)
+    }
+
+    /// The groups of all triggers, each once, in the order of the file.
+    pub fn groups(&self) -> Vec<String> {
+        let mut groups: Vec<String> = Vec::new();
+        for group in self.triggers.iter().map(|trigger| self.group_of(trigger)) {
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        groups
     }
 
     /// Reads the file of a project, which can do without one. `env` looks up an environment variable.

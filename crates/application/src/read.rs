@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use eventlog::{Limits, Topic, DEAD_SUFFIX};
+use eventlog::{Limits, Start, Timestamp, Topic, DEAD_SUFFIX};
 
 use crate::distinct::Distinct;
-use crate::file::{Events, File, Scalar, StorageEntry, Table};
+use crate::file::{Chain, Events, File, Scalar, StorageEntry, Table};
 use crate::listen::{self, Listen};
 use crate::locate::{locate, Step};
 use crate::variables::{expand, is_variable, Unresolved};
@@ -71,7 +71,9 @@ impl Reader<'_> {
         let triggers = self.triggers(file.events, &topics)?;
         // Nothing is invoked over HTTP, so that the address may be anything.
         self.optional_text("functionInvoker", file.function_invoker)?;
-        let write_proxy_listen = self.write_proxy_listen(file.write_proxy_listen)?;
+        let write_proxy_token = self.write_proxy_token(file.write_proxy_token)?;
+        let write_proxy_listen =
+            self.write_proxy_listen(file.write_proxy_listen, write_proxy_token.is_some())?;
         let limits = Limits::default();
         let environments = environments(file.log_storage.as_ref());
         let application = Application {
@@ -81,6 +83,7 @@ impl Reader<'_> {
             consumer_group: self.consumer_group(file.consumer_group, &app_name)?,
             private_listen: self.private_listen(file.private_listen, write_proxy_listen)?,
             write_proxy_listen,
+            write_proxy_token,
             limits: Limits {
                 event_size: self
                     .size("maxEventSize", file.max_event_size)?
@@ -209,33 +212,68 @@ impl Reader<'_> {
                         format!("event {kind:?} of topic {name:?}: there is only {APPEND}");
                     return Err(self.wrong(&[steps[0], steps[1], Step::Key(&kind)], message));
                 }
-                let functions = self.functions(steps, &functions.unwrap_or_default())?;
-                if !functions.is_empty() {
-                    triggers.push(Trigger { topic: topic.clone(), functions, line });
-                }
+                let chains = functions.unwrap_or_default();
+                triggers.extend(self.chains(topic, line, steps, chains)?);
             }
         }
         Ok(triggers)
     }
 
-    fn functions(
+    /// The chains of functions of a topic, each of which may be named once.
+    fn chains(
         &self,
-        [events, topic]: [Step<'_>; 2],
-        names: &[String],
-    ) -> Result<Vec<String>, Error> {
-        let mut functions = Vec::new();
-        for (i, name) in names.iter().enumerate() {
-            let place = [events, topic, Step::Value(APPEND), Step::Item(i)];
-            let name = self.text(&place, name)?;
-            if name.is_empty() {
-                return Err(self.wrong(&place, "a function has no name"));
+        topic: &Topic,
+        line: usize,
+        [events, name]: [Step<'_>; 2],
+        chains: Vec<Chain>,
+    ) -> Result<Vec<Trigger>, Error> {
+        let mut triggers: Vec<Trigger> = Vec::new();
+        for (i, chain) in chains.into_iter().enumerate() {
+            let place = [events, name, Step::Value(APPEND), Step::Item(i)];
+            let mut functions = Vec::new();
+            for function in &chain.functions {
+                let function = self.text(&place, function)?;
+                if function.is_empty() {
+                    return Err(self.wrong(&place, "a function has no name"));
+                }
+                let mut known = triggers.iter().flat_map(|trigger| &trigger.functions);
+                if known.any(|name| *name == function) || functions.contains(&function) {
+                    return Err(
+                        self.wrong(&place, format!("function {function:?} is listed twice"))
+                    );
+                }
+                functions.push(function);
             }
-            if functions.contains(&name) {
-                return Err(self.wrong(&place, format!("function {name:?} is listed twice")));
+            if functions.is_empty() {
+                return Err(self.wrong(&place, "a chain has no function"));
             }
-            functions.push(name);
+            let start = self.start(&place, chain.from)?;
+            triggers.push(Trigger { topic: topic.clone(), functions, start, line });
         }
-        Ok(functions)
+        Ok(triggers)
+    }
+
+    fn start(&self, place: Place<'_>, from: Option<Scalar>) -> Result<Start, Error> {
+        let Some(Scalar(from)) = from else { return Ok(Start::default()) };
+        let from = self.text(place, &from)?;
+        let time = || {
+            let at = from.parse::<jiff::Timestamp>().ok()?;
+            Some(Start::Time(Timestamp(at.as_millisecond().try_into().ok()?)))
+        };
+        let start = match from.as_str() {
+            "beginning" => Some(Start::Earliest),
+            "now" => Some(Start::Latest),
+            offset if offset.bytes().all(|c| c.is_ascii_digit()) => {
+                offset.parse().ok().map(Start::Offset)
+            }
+            _ => time(),
+        };
+        start.ok_or_else(|| {
+            let message = format!(
+                "from is {from:?}: use beginning, now, an offset, or a time such as 2026-11-21T09:30:00Z"
+            );
+            self.wrong(place, message)
+        })
     }
 
     fn storage(
@@ -267,9 +305,35 @@ impl Reader<'_> {
         }
     }
 
-    fn write_proxy_listen(&self, value: Option<Scalar>) -> Result<Option<SocketAddr>, Error> {
+    fn write_proxy_listen(
+        &self,
+        value: Option<Scalar>,
+        has_token: bool,
+    ) -> Result<Option<SocketAddr>, Error> {
+        const KEY: &str = "writeProxyListen";
         let advice = "use PORT or ADDRESS:PORT, such as 9065";
-        self.scalar("writeProxyListen", value, advice, listen::address)
+        let listen = self.scalar(KEY, value, advice, listen::address)?;
+        if listen.is_some_and(|address| !address.ip().is_loopback() && !has_token) {
+            let message = format!("{KEY} is reached from other machines: set writeProxyToken");
+            return Err(self.wrong(&[Step::Value(KEY)], message));
+        }
+        Ok(listen)
+    }
+
+    fn write_proxy_token(&self, value: Option<String>) -> Result<Option<String>, Error> {
+        const KEY: &str = "writeProxyToken";
+        let token = self.optional_text(KEY, value)?;
+        let is_fit =
+            |token: &String| !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+        match token {
+            Some(token) if !is_fit(&token) => {
+                let message = format!(
+                    "{KEY} must be visible ASCII characters, such as those of openssl rand -hex 32"
+                );
+                Err(self.wrong(&[Step::Value(KEY)], message))
+            }
+            token => Ok(token),
+        }
     }
 
     fn private_listen(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use application::{Application, Error, Storage};
+use eventlog::{Start, Timestamp};
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -36,7 +37,7 @@ fn refused(text: &str, expected: &str) {
 fn keys_without_a_value_are_as_good_as_left_out() {
     let defaults = Application::without_file(Path::new("/srv/shop"), "production");
     assert_eq!(accepted(""), defaults);
-    let keys = "appName topics events envVar user logStorage consumerGroup functionInvoker writeProxyListen privateListen maxEventSize \
+    let keys = "appName topics events envVar user logStorage consumerGroup functionInvoker writeProxyListen writeProxyToken privateListen maxEventSize \
                 appendTimeout appendQueue appendQueueSize maxAttempts triggerConcurrency retryDelay maxRetryDelay";
     let empty: String = keys.split_whitespace().map(|key| format!("{key}:\n")).collect();
     assert_eq!(accepted(&empty), defaults);
@@ -57,7 +58,15 @@ fn every_key_is_read() {
     assert_eq!(names, ["users", "orders"]);
     let triggers: Vec<_> =
         shop.triggers.iter().map(|t| (t.topic.as_str(), t.functions.join(" "), t.line)).collect();
-    assert_eq!(triggers, [("orders", "bill stock/count".into(), 5), ("users", "greet".into(), 7)]);
+    assert_eq!(
+        triggers,
+        [
+            ("orders", "bill".into(), 5),
+            ("orders", "stock/count".into(), 5),
+            ("users", "greet".into(), 7)
+        ]
+    );
+    assert_eq!(shop.groups(), ["billing:bill", "billing:stock/count", "billing:greet"]);
     assert_eq!(shop.consumer_group, "billing");
     assert_eq!(shop.write_proxy_listen, Some("127.0.0.1:9065".parse().unwrap()));
     assert_eq!((shop.limits.event_size, shop.limits.queue), (512 << 10, 20));
@@ -87,8 +96,8 @@ fn the_write_proxy_listens_on_loopback_unless_told_otherwise() {
         ("'[::1]:9065'", "[::1]:9065"),
         ("':${PORT}'", "127.0.0.1:9066"),
     ] {
-        let found = accepted(&format!("writeProxyListen: {written}\n")).write_proxy_listen;
-        assert_eq!(found, Some(address.parse().unwrap()), "{written}");
+        let text = format!("writeProxyToken: secret\nwriteProxyListen: {written}\n");
+        assert_eq!(accepted(&text).write_proxy_listen, Some(address.parse().unwrap()), "{written}");
     }
     for written in
         ["0", "-1", "70000", "example.com:80", "'::1:9065'", "'[127.0.0.1]:80'", "a", "''"]
@@ -324,7 +333,7 @@ fn numbers_sizes_and_times_must_make_sense() {
 #[test]
 fn what_serde_refuses_has_its_place() {
     let keys = "\"spacerVersion\", \"appName\", \"user\", \"envVar\", \"topics\", \"events\", \"logStorage\", \"consumerGroup\", \
-                \"functionInvoker\", \"writeProxyListen\", \"privateListen\", \"maxEventSize\", \"appendTimeout\", \"appendQueue\", \"appendQueueSize\", \"maxAttempts\", \
+                \"functionInvoker\", \"writeProxyListen\", \"writeProxyToken\", \"privateListen\", \"maxEventSize\", \"appendTimeout\", \"appendQueue\", \"appendQueueSize\", \"maxAttempts\", \
                 \"triggerConcurrency\", \"retryDelay\", \"maxRetryDelay\"";
     refused(
         "\n\n  \ntopcs: [a]\n",
@@ -355,4 +364,47 @@ fn what_serde_refuses_has_its_place() {
         other("spacerVersion: 2\n"),
         "config/application.yml:1:16: spacerVersion is 2, this version of spacer reads 1"
     );
+}
+
+#[test]
+fn who_is_reached_from_other_machines_has_a_token() {
+    let missing = "writeProxyListen is reached from other machines: set writeProxyToken";
+    for listen in ["10.0.0.1:80", "'*:9065'", "'[::]:9065'"] {
+        refused(&format!("writeProxyListen: {listen}\n"), &format!("2:19: {missing}"));
+    }
+    let shop = accepted("writeProxyListen: '*:9065'\nwriteProxyToken: t-${PORT}\n");
+    assert_eq!(shop.write_proxy_token.as_deref(), Some("t-9066"));
+    let unfit = "2:18: writeProxyToken must be visible ASCII characters, such as those of openssl rand -hex 32";
+    refused("writeProxyToken: ''\n", unfit);
+    refused("writeProxyToken: 'a b'\n", unfit);
+}
+
+#[test]
+fn functions_are_chained_and_begin_where_they_say() {
+    let shop = accepted(
+        "topics: [t]\nevents:\n  t:\n    APPEND:\n    - a\n    - [b, c]\n    - {function: d, from: now}\n    \
+         - {function: [e, f], from: 17}\n    - {function: g, from: 2026-11-21T09:30:00Z}\n    - {function: h, from: beginning}\n",
+    );
+    let found: Vec<_> = shop.triggers.iter().map(|t| (t.functions.join("+"), t.start)).collect();
+    let expected = [
+        ("a", Start::Earliest),
+        ("b+c", Start::Earliest),
+        ("d", Start::Latest),
+        ("e+f", Start::Offset(17)),
+        ("g", Start::Time(Timestamp(1_795_253_400_000))),
+        ("h", Start::Earliest),
+    ];
+    assert_eq!(found, expected.map(|(name, start)| (name.to_owned(), start)));
+    for (chain, expected) in [
+        ("a, [b, a]", "function \"a\" is listed twice"),
+        ("[]", "a chain has no function"),
+        (
+            "{function: a, from: then}",
+            "from is \"then\": use beginning, now, an offset, or a time such as 2026-11-21T09:30:00Z",
+        ),
+    ] {
+        let text = format!("topics: [t]\nevents: {{t: {{APPEND: [{chain}]}}}}\n");
+        let error = parse(&text).expect_err("the file was accepted").to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
 }

@@ -16,8 +16,7 @@ impl Backlog {
         load
     }
 
-    /// Refuses what would be too much with that which waits already. What is too much by itself is stored when nothing
-    /// else waits, rather than never.
+    /// Refuses what would be too much with that which waits already.
     pub fn check(&self, load: Backlog, limits: &Limits) -> Result<()> {
         if self.events == 0 || load.events == 0 {
             return Ok(());

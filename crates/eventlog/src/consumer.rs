@@ -31,10 +31,31 @@ pub struct Subscription {
     /// This member's name, unique among the living members of the group.
     pub member: String,
     pub start: Start,
+    /// Where it begins instead in some of the topics.
+    pub starts: Vec<(Topic, Start)>,
     /// How many events this member may have in hand. Default 64.
     pub concurrency: usize,
     /// How long the member keeps its claims without a sign of life. Default 6 s.
     pub lease: Duration,
+    /// How long an event waits whose attempt ended with its member. Default: not at all.
+    pub backoff: Backoff,
+}
+
+/// A wait that is doubled after each attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backoff {
+    /// After the first attempt.
+    pub first: Duration,
+    /// What it grows to.
+    pub longest: Duration,
+}
+
+impl Backoff {
+    /// The wait after an attempt, the first one being 1.
+    pub fn after(&self, attempt: u32) -> Duration {
+        let doubled = 2u32.saturating_pow(attempt.saturating_sub(1));
+        self.first.saturating_mul(doubled).min(self.longest)
+    }
 }
 
 impl Subscription {
@@ -44,9 +65,17 @@ impl Subscription {
             topics: topics.to_vec(),
             member: member.to_owned(),
             start: Start::Earliest,
+            starts: Vec::new(),
             concurrency: 64,
             lease: Duration::from_secs(6),
+            backoff: Backoff::default(),
         }
+    }
+
+    /// Where the group begins in a topic that it has no position in.
+    pub(crate) fn start_of(&self, topic: &Topic) -> Start {
+        let own = self.starts.iter().find(|(of, _)| of == topic);
+        own.map_or(self.start, |(_, start)| *start)
     }
 
     pub(crate) fn replaced(&self) -> Error {
@@ -74,8 +103,38 @@ pub struct Claim {
     pub partition: u32,
     pub offset: Offset,
     pub attempt: u32,
+    /// Which handing-out of the event this is, those included that weren't counted as attempts.
+    pub(crate) turn: u32,
+    /// How far earlier attempts have come, as the last one that was to be resumed has said.
+    pub step: u32,
     /// Which life of which member holds it.
     pub(crate) epoch: u64,
+}
+
+/// How many bits of a token number an event's handings-out.
+const TURN_BITS: u32 = 12;
+
+impl Claim {
+    /// A number that grows with each handing-out of an event and from one event of a key to the next, for stores that
+    /// refuse what comes with a smaller one than the last. Exact in a double up to offset 2^41; the handings-out of an event have one number
+    /// from the 4095th on.
+    pub fn token(&self) -> u64 {
+        let turn = u64::from(self.turn).min((1 << TURN_BITS) - 1);
+        self.offset.saturating_mul(1 << TURN_BITS).saturating_add(turn)
+    }
+}
+
+/// A claim, and the group that it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fence {
+    pub group: String,
+    pub claim: Claim,
+}
+
+impl Fence {
+    pub(crate) fn lost(&self) -> Error {
+        Error::Fenced { topic: self.claim.topic.to_string(), offset: self.claim.offset }
+    }
 }
 
 /// An event handed to a member.
@@ -90,6 +149,11 @@ impl Delivery {
     pub fn attempt(&self) -> u32 {
         self.claim.attempt
     }
+
+    /// 0, or what the last [`Outcome::Resume`] of the event has said.
+    pub fn step(&self) -> u32 {
+        self.claim.step
+    }
 }
 
 /// How the handling of an event ended.
@@ -99,10 +163,26 @@ pub enum Outcome {
     Finished,
     /// Hand it out again after the delay; its key waits.
     Retry(Duration),
+    /// The same, and the next attempt is told by [`Delivery::step`] how far this one has come.
+    Resume { delay: Duration, step: u32 },
     /// Store it in the dead-letter topic with this error, and go on.
     Dead(String),
+    /// The same without this attempt, which was not begun: those before it have ended with their members.
+    GivenUp(String),
     /// It was not begun: hand it out again, and don't count the attempt.
     Released,
+}
+
+impl Outcome {
+    /// When the event is to be handed out again, if it is, and where it is resumed if that is to change. Uncounted without a delay.
+    pub(crate) fn again(&self) -> Option<(Option<Duration>, Option<u32>)> {
+        match self {
+            Outcome::Retry(delay) => Some((Some(*delay), None)),
+            Outcome::Resume { delay, step } => Some((Some(*delay), Some(*step))),
+            Outcome::Released => Some((None, None)),
+            Outcome::Finished | Outcome::Dead(_) | Outcome::GivenUp(_) => None,
+        }
+    }
 }
 
 /// What became of a settlement.
@@ -125,6 +205,12 @@ pub trait Consumer: Send + Sync {
 
     /// A sign of life, for while no event is claimed. Call it at least twice in each lease.
     fn extend(&self) -> Result<()>;
+
+    /// A number that changes when claims were lost, to be looked at after each call.
+    fn generation(&self) -> u64;
+
+    /// Whether the claim isn't lost, as far as the member knows.
+    fn holds(&self, claim: &Claim) -> bool;
 
     /// Ends a [`Consumer::claim`] that is waiting, and makes later ones return without waiting.
     fn interrupt(&self);
@@ -165,18 +251,51 @@ pub(crate) fn dead_headers(
     mut headers: Headers,
     claim: &Claim,
     group: &str,
-    error: &str,
+    death: Death<'_>,
 ) -> Headers {
     // A dead letter that was requeued and died again says only why it died last.
     headers.retain(|(name, _)| !name.starts_with(dead_header::PREFIX));
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), value));
-    add(dead_header::ERROR, error.to_owned());
+    add(dead_header::ERROR, cut(death.error).to_owned());
     add(dead_header::TOPIC, claim.topic.to_string());
     add(dead_header::PARTITION, claim.partition.to_string());
     add(dead_header::OFFSET, claim.offset.to_string());
     add(dead_header::GROUP, group.to_owned());
-    add(dead_header::ATTEMPTS, claim.attempt.to_string());
+    add(dead_header::ATTEMPTS, (claim.attempt - u32::from(!death.begun)).to_string());
     headers
+}
+
+/// Why an event is dead.
+#[derive(Clone, Copy)]
+pub(crate) struct Death<'a> {
+    pub error: &'a str,
+    /// Whether the last attempt was begun.
+    pub begun: bool,
+}
+
+impl Outcome {
+    /// Why the event is dead, if it is.
+    pub(crate) fn death(&self) -> Option<Death<'_>> {
+        let (error, begun) = match self {
+            Outcome::Dead(error) => (error, true),
+            Outcome::GivenUp(error) => (error, false),
+            Outcome::Finished | Outcome::Retry(_) | Outcome::Resume { .. } | Outcome::Released => {
+                return None
+            }
+        };
+        Some(Death { error, begun })
+    }
+}
+
+/// The longest error in a dead letter; Kafka's records have a limit, and nobody reads more.
+const ERROR_MAX: usize = 16 << 10;
+
+fn cut(error: &str) -> &str {
+    let mut end = error.len().min(ERROR_MAX);
+    while !error.is_char_boundary(end) {
+        end -= 1;
+    }
+    &error[..end]
 }
 
 /// How many events of a topic a group may have taken in without having finished them. When one key is stuck, others

@@ -158,7 +158,7 @@ fn append_of(letter: &Event, ended: Ended) -> Result<Append> {
     ];
     let (topic, key) = (letter.topic.clone(), letter.key.clone());
     events.push(NewEvent { topic, key, value: b"null".to_vec(), headers });
-    Ok(Append { id: id(letter), events })
+    Ok(Append { id: id(letter), events, fence: None })
 }
 
 fn ending(outcome: Result<Vec<Stored>>, ended: Ended) -> Result<Ending> {
@@ -180,15 +180,18 @@ fn ending(outcome: Result<Vec<Stored>>, ended: Ended) -> Result<Ending> {
 pub fn read(log: &dyn EventLog, topic: &Topic, read: &Read) -> Result<(Vec<Event>, Offset)> {
     let mut read = read.clone();
     let mut found = Vec::new();
-    while read.limit > 0 {
+    while read.limit > 0 && read.size > 0 {
         let events = log.read(topic, &read)?;
         let Some(last) = events.last() else { break };
         read.from = last.offset.saturating_add(1);
-        let full = events.len() >= read.limit;
-        let before = found.len();
-        found.extend(events.into_iter().filter(|event| !is_mark(event)));
-        read.limit -= found.len() - before;
-        if !full {
+        let all = events.len();
+        let letters: Vec<Event> = events.into_iter().filter(|event| !is_mark(event)).collect();
+        let marks = all - letters.len();
+        read.limit -= letters.len();
+        read.size = read.size.saturating_sub(letters.iter().map(Event::size).sum());
+        found.extend(letters);
+        // Only where marks were left out is there room for more.
+        if marks == 0 {
             break;
         }
     }

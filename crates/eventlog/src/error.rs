@@ -32,6 +32,10 @@ pub enum Error {
     #[error("member {member:?} of consumer group {group:?} was replaced by another of that name")]
     Replaced { group: String, member: String },
 
+    /// The append came from a function whose event is another member's by now. Nothing of it was stored.
+    #[error("event {offset} of topic {topic} was handed to another worker: nothing was appended")]
+    Fenced { topic: String, offset: u64 },
+
     /// The log was closed.
     #[error("event log is closed")]
     Closed,
@@ -59,6 +63,12 @@ pub enum Invalid {
 
     #[error("an append needs at least one event")]
     NoEvents,
+
+    #[error("append of {events} events: at most {limit} are allowed")]
+    TooManyEvents { events: usize, limit: usize },
+
+    #[error("append of {size} bytes: at most {limit} are allowed")]
+    AppendTooLarge { size: usize, limit: usize },
 
     #[error("key of {size} bytes in topic {topic:?}: at most {limit} are allowed")]
     KeyTooLong { topic: String, size: usize, limit: usize },

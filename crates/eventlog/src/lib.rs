@@ -28,18 +28,22 @@ pub mod dead_letter;
 mod driver;
 mod error;
 mod kafka;
+mod lease;
 mod limits;
 mod log;
 mod memory;
 mod model;
 mod postgres;
+mod share;
 mod signal;
 mod sqlite;
 mod waiter;
 
 use std::sync::Arc;
 
-pub use consumer::{dead_header, Claim, Consumer, Delivery, Outcome, Settled, Start, Subscription};
+pub use consumer::{
+    dead_header, Backoff, Claim, Consumer, Delivery, Fence, Outcome, Settled, Start, Subscription,
+};
 pub use driver::Driver;
 pub use error::{Error, Invalid, Result};
 pub use limits::Limits;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::de::IgnoredAny;
 
+use crate::backlog::Backlog;
 use crate::{Append, Invalid, Result};
 
 /// Limits of appends. Both drivers and their callers share them.
@@ -13,9 +14,9 @@ pub struct Limits {
     pub event_size: usize,
     /// Bytes of a key. Default 4096.
     pub key_size: usize,
-    /// Events that may wait to be stored; more are refused with [`Error::Full`](crate::Error::Full). Default 10,000.
+    /// Events that may wait to be stored, and that an append may have; more are refused with [`Error::Full`](crate::Error::Full). Default 10,000.
     pub queue: usize,
-    /// Bytes of events that may wait to be stored; more are refused with
+    /// Bytes of events that may wait to be stored, and that an append of several may have; more are refused with
     /// [`Error::FullOfBytes`](crate::Error::FullOfBytes). Default 64 MiB.
     pub queue_size: usize,
     /// How long an append may wait for the store. Default 5 s.
@@ -38,10 +39,19 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses events that are too large or not JSON, and an append without any.
+    /// Refuses events that are too large or not JSON, an append without any, and one of too many.
     pub(crate) fn check(&self, append: &Append) -> Result<()> {
         if append.events.is_empty() {
             return Err(Invalid::NoEvents.into());
+        }
+        let load = Backlog::of(&append.events);
+        if load.events > self.queue {
+            return Err(Invalid::TooManyEvents { events: load.events, limit: self.queue }.into());
+        }
+        // One event is held against its own limit.
+        if load.bytes > self.queue_size && load.events > 1 {
+            let (size, limit) = (load.bytes, self.queue_size);
+            return Err(Invalid::AppendTooLarge { size, limit }.into());
         }
         for event in &append.events {
             let topic = || event.topic.as_str().to_owned();

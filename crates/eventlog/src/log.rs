@@ -68,6 +68,10 @@ pub trait EventLog: Send + Sync {
     /// The first offset whose event was stored at `time` or later; the partition's `next` if there is none.
     fn offset_at(&self, topic: &Topic, partition: u32, time: Timestamp) -> Result<Offset>;
 
+    /// Gives each of `groups` that has no position in the topic that of `from`, with what that has not finished, and ends `from` there, all at
+    /// once. Nothing happens if `from` has no position. No member of `from` may be at work.
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()>;
+
     /// Makes a member of a consumer group. A living member of the same name in the group is replaced: its claims
     /// become free and it gets [`Settled::Lost`](crate::Settled::Lost) for them.
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>>;

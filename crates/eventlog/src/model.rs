@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::{Error, Invalid, Result};
+use crate::{Error, Fence, Invalid, Result};
 
 /// An event's number in its partition. Offsets begin at 1 or 0 (the driver's choice) and grow in commit order.
 pub type Offset = u64;
@@ -127,12 +127,15 @@ impl fmt::Debug for AppendId {
 pub struct Append {
     pub id: AppendId,
     pub events: Vec<NewEvent>,
+    /// The event whose function appends: nothing is stored when its claim is lost by then. A store that can't tell, Kafka, stores
+    /// it all the same.
+    pub fence: Option<Box<Fence>>,
 }
 
 impl Append {
     /// An append with an id of its own. Clone it to retry.
     pub fn new(events: Vec<NewEvent>) -> Append {
-        Append { id: AppendId::random(), events }
+        Append { id: AppendId::random(), events, fence: None }
     }
 }
 
@@ -159,6 +162,12 @@ pub struct Event {
 }
 
 impl Event {
+    /// Bytes of key, value and headers.
+    pub fn size(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.key.len() + self.value.len() + headers.sum::<usize>()
+    }
+
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
@@ -173,13 +182,40 @@ pub struct Read {
     pub from: Offset,
     /// How many events at most.
     pub limit: usize,
+    /// How many bytes of events at most, except that there is always one. An answer that is shorter than `limit` for that is followed by
+    /// more. Default 8 MiB.
+    pub size: usize,
     /// Only events of this key.
     pub key: Option<String>,
 }
 
 impl Default for Read {
     fn default() -> Read {
-        Read { partition: 0, from: 0, limit: 100, key: None }
+        Read { partition: 0, from: 0, limit: 100, size: 8 << 20, key: None }
+    }
+}
+
+/// What a read has found, within its bounds.
+pub(crate) struct Page {
+    pub events: Vec<Event>,
+    limit: usize,
+    room: usize,
+}
+
+impl Page {
+    pub fn new(read: &Read) -> Page {
+        Page { events: Vec::new(), limit: read.limit, room: read.size }
+    }
+
+    /// Adds an event if it fits. Answers whether another one may.
+    pub fn add(&mut self, event: Event) -> bool {
+        let size = event.size();
+        if self.events.len() == self.limit || (size > self.room && !self.events.is_empty()) {
+            return false;
+        }
+        self.room = self.room.saturating_sub(size);
+        self.events.push(event);
+        self.events.len() < self.limit && self.room > 0
     }
 }
 

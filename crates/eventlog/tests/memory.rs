@@ -23,3 +23,4 @@ fn memory() -> Memory {
 }
 
 contract_tests!(memory());
+lease_tests!(memory());

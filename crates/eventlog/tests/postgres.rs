@@ -28,3 +28,4 @@ fn postgres() -> Postgres {
 }
 
 contract_tests!(postgres());
+lease_tests!(postgres());

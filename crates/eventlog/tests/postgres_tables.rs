@@ -5,12 +5,16 @@ mod postgres_server;
 use std::thread;
 use std::time::Duration;
 
-use eventlog::{Append, Error, EventLog, Invalid, Limits, NewEvent, Read, Subscription, Topic};
+use eventlog::{
+    Append, Error, EventLog, Invalid, Limits, NewEvent, Outcome, Read, Settled, Subscription, Topic,
+};
 use postgres_server::{orders, topic, Database};
 
 fn put(log: &dyn EventLog, topic: &Topic, key: &str, count: usize) {
-    let event = |_| NewEvent::new(topic, key, "1");
-    log.append(Append::new((0..count).map(event).collect())).expect("appended");
+    let events = vec![NewEvent::new(topic, key, "1"); count];
+    for some in events.chunks(Limits::default().queue) {
+        log.append(Append::new(some.to_vec())).expect("appended");
+    }
 }
 
 fn count(database: &Database, sql: &str) -> i64 {
@@ -117,4 +121,53 @@ fn an_event_that_the_database_refuses_does_not_spoil_others() {
         }
     }
     assert_eq!(log.read(&orders, &Read::default()).expect("read").len(), 45);
+}
+
+#[test]
+fn events_that_are_deleted_by_hand_cost_nobody_else_anything() {
+    let database = Database::create();
+    let (log, orders) = orders(&database);
+    let events = ["a", "b", "a", "c"].map(|key| NewEvent::new(&orders, key, "1"));
+    log.append(Append::new(events.into())).expect("appended");
+    let s = Subscription::new("group", std::slice::from_ref(&orders), "m");
+    let member = log.join(s).expect("joined");
+    let held = member.claim(10, Duration::ZERO).expect("claimed");
+    assert_eq!(held.len(), 3);
+    database
+        .client()
+        .batch_execute("DELETE FROM topic_orders WHERE msg_offset = 1")
+        .expect("deleted");
+    let dead = |n: usize| (held[n].claim.clone(), Outcome::Dead("no".into()));
+    let settled = member.settle(&[dead(0), dead(1), (held[2].claim.clone(), Outcome::Finished)]);
+    assert_eq!(settled, Ok(vec![Settled::Done; 3]));
+    let next = member.claim(10, Duration::ZERO).expect("claimed");
+    assert_eq!(next.iter().map(|d| d.event.offset).collect::<Vec<_>>(), [3]);
+    let letters = log.read(&topic("orders.dead"), &Read::default()).expect("read");
+    assert_eq!(letters.iter().map(|letter| &*letter.key).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn a_database_of_the_first_layout_goes_on() {
+    let database = Database::create();
+    let (log, orders) = orders(&database);
+    put(&*log, &orders, "a", 2);
+    let s = Subscription::new("group", std::slice::from_ref(&orders), "m");
+    let member = log.join(s.clone()).expect("joined");
+    assert_eq!(member.claim(10, Duration::ZERO).expect("claimed").len(), 1);
+    drop(member);
+    drop(log);
+    thread::sleep(Duration::from_millis(300));
+    database
+        .client()
+        .batch_execute(
+            "ALTER TABLE consumer_group_events DROP COLUMN turn, DROP COLUMN step;
+             UPDATE spacer_layout SET version = 1",
+        )
+        .expect("set back");
+    let log = database.open(Limits::default());
+    put(&*log, &orders, "b", 1);
+    let member = log.join(s).expect("joined");
+    let found = member.claim(10, Duration::ZERO).expect("claimed");
+    assert_eq!(found.iter().map(|d| d.event.offset).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(count(&database, "SELECT version::int8 FROM spacer_layout"), 2);
 }

@@ -33,3 +33,4 @@ fn sqlite() -> Sqlite {
 }
 
 contract_tests!(sqlite());
+lease_tests!(sqlite());

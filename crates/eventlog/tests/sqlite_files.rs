@@ -25,7 +25,7 @@ fn open(path: &Path, append_timeout: Duration, queue: usize) -> Result<Arc<dyn E
 
 fn open_quick(path: &Path) -> Result<Arc<dyn EventLog>> {
     // Time enough for a commit on a disk that others keep busy.
-    open(path, Duration::from_secs(2), 3)
+    open(path, Duration::from_secs(2), 1000)
 }
 
 fn orders(log: &dyn EventLog) -> Topic {
@@ -208,7 +208,7 @@ fn a_queue_is_full_of_bytes_as_well() {
     let log = eventlog::open(&driver, limits).expect("opened");
     let orders = orders(&*log);
     let event = |size| NewEvent::new(&orders, "", "1".repeat(size));
-    // By itself, one that is larger than the queue is stored.
+    // One event by itself is held against its own limit only.
     log.append(Append::new(vec![event(200)])).expect("stored");
     let other = Connection::open(&path).expect("opened");
     other.execute_batch("BEGIN IMMEDIATE").expect("locked");
@@ -403,4 +403,86 @@ fn deleted_events_are_passed_over() {
     db.execute_batch("DELETE FROM topic_orders").expect("deleted");
     assert_eq!(log.offsets(&orders).expect("offsets")[0].groups[0].lag, 0);
     assert_eq!(member.claim(10, Duration::ZERO).expect("claimed"), []);
+}
+
+/// The workers' user may put anything into the folder, and root wakes others there, too.
+#[test]
+fn nothing_but_pipes_is_opened_to_wake_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data/events.db");
+    let log = eventlog::open(&Driver::Sqlite { path: path.clone() }, Limits::default());
+    let log = log.expect("opened");
+    let orders = Topic::new("orders").expect("a good name");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    let _member = log.join(Subscription::new("g", std::slice::from_ref(&orders), "m"));
+    let precious = folder.path().join("precious");
+    std::fs::write(&precious, "precious").expect("written");
+    let wake = folder.path().join("data/events.db-wake");
+    std::os::unix::fs::symlink(&precious, wake.join("1-link")).expect("a link");
+    std::fs::hard_link(&precious, wake.join("2-link")).expect("a link");
+    log.append(one(&orders)).expect("appended");
+    assert_eq!(std::fs::read_to_string(&precious).expect("read"), "precious");
+    drop(log);
+
+    // A link in the folder's place isn't followed either.
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("a folder");
+    std::fs::remove_dir_all(&wake).expect("removed");
+    std::os::unix::fs::symlink(&elsewhere, &wake).expect("a link");
+    let log = eventlog::open(&Driver::Sqlite { path }, Limits::default()).expect("opened");
+    assert!(log.declare(&[orders]).is_err());
+    assert_eq!(std::fs::read_dir(&elsewhere).expect("read").count(), 0);
+}
+
+#[test]
+fn events_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data/events.db");
+    let log = eventlog::open(&Driver::Sqlite { path }, Limits::default()).expect("opened");
+    let orders = Topic::new("orders").expect("a good name");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    log.append(one(&orders)).expect("appended");
+    for (name, expected) in [
+        ("", 0o700),
+        ("events.db", 0o600),
+        ("events.db-wal", 0o600),
+        ("events.db-shm", 0o600),
+        ("events.db-wake", 0o700),
+    ] {
+        let found = std::fs::metadata(folder.path().join("data").join(name)).expect(name);
+        assert_eq!(found.permissions().mode() & 0o777, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_file_of_the_first_layout_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("events.db");
+    let open = || eventlog::open(&Driver::Sqlite { path: path.clone() }, Limits::default());
+    let topics = ["api", "api_key"].map(|name| Topic::new(name).expect("a good name"));
+    let log = open().expect("opened");
+    log.declare(&topics[..1]).expect("declared");
+    log.append(one(&topics[0])).expect("appended");
+    let member = log.join(Subscription::new("g", &topics[..1], "m")).expect("joined");
+    assert_eq!(member.claim(10, Duration::ZERO).expect("claimed").len(), 1);
+    drop(member);
+    drop(log);
+    let db = Connection::open(&path).expect("opened");
+    db.execute_batch(
+        "ALTER TABLE consumer_group_events DROP COLUMN turn;
+         ALTER TABLE consumer_group_events DROP COLUMN step;
+         DROP INDEX key_of_topic_api;
+         CREATE INDEX topic_api_key ON topic_api (key, msg_offset);
+         PRAGMA user_version = 1;",
+    )
+    .expect("set back");
+    drop(db);
+    let log = open().expect("opened");
+    // Its index had the name of this one's table.
+    log.declare(&topics).expect("declared");
+    log.append(one(&topics[1])).expect("appended");
+    let member = log.join(Subscription::new("g", &topics, "m")).expect("joined");
+    assert_eq!(member.claim(10, Duration::ZERO).expect("claimed").len(), 2);
+    assert!(log.last(&topics[0], "a").is_ok());
 }

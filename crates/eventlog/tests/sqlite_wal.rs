@@ -45,7 +45,7 @@ fn length(path: &Path) -> u64 {
 
 /// The keys in the order of their offsets.
 fn keys(log: &dyn EventLog, topic: &Topic) -> Vec<String> {
-    let all = Read { limit: 10_000, ..Read::default() };
+    let all = Read { limit: 10_000, size: usize::MAX, ..Read::default() };
     log.read(topic, &all).expect("read").into_iter().map(|event| event.key).collect()
 }
 

@@ -23,6 +23,11 @@ pub enum Error {
     Log(#[from] eventlog::Error),
     #[error("the log of environment {environment} is in nginx's memory (driver: memory), where no command can look")]
     MemoryLog { environment: String },
+    #[error(
+        "environment {environment} has no event log, {} isn't there: logs are there of {others}, see --env",
+        path.display()
+    )]
+    NoLog { environment: String, path: PathBuf, others: String },
     #[error("topic \"{name}\" is not in the log, {}", there_are(known))]
     UnknownTopic { name: String, known: String },
     #[error(

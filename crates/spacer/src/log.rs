@@ -1,7 +1,7 @@
 //! A project's event log, opened by the command.
 
-use std::fs;
-use std::os::unix::fs::{chown, MetadataExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{chown, DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,9 +26,43 @@ pub struct Log {
 const PAGE: usize = 500;
 
 impl Log {
+    /// Opens the log, which is made where it is missing.
     pub fn open(options: &LogOptions) -> Result<Log, Error> {
         let project = Project::open(&options.dir)?;
         let application = project.application(&options.env)?;
+        Log::open_in(project, application, options)
+    }
+
+    /// The same for a look, which makes nothing: a log that is missing is an empty one, or a mistake where other environments have theirs.
+    pub fn look(options: &LogOptions) -> Result<Log, Error> {
+        let project = Project::open(&options.dir)?;
+        let application = project.application(&options.env)?;
+        let Storage::Sqlite { path } = &application.storage else {
+            return Log::open_in(project, application, options);
+        };
+        if path.exists() {
+            return Log::open_in(project, application, options);
+        }
+        let has_log = |environment: &&String| {
+            let other = project.application(environment).map(|other| other.storage);
+            matches!(other, Ok(Storage::Sqlite { path }) if path.exists())
+        };
+        let others: Vec<String> =
+            application.environments.iter().filter(has_log).cloned().collect();
+        if !others.is_empty() {
+            let (environment, path) = (options.env.clone(), path.clone());
+            return Err(Error::NoLog { environment, path, others: others.join(", ") });
+        }
+        let events = eventlog::open(&eventlog::Driver::Memory, application.limits.clone())?;
+        events.declare(&application.topics)?;
+        Ok(Log { application, project, events })
+    }
+
+    fn open_in(
+        project: Project,
+        application: Application,
+        options: &LogOptions,
+    ) -> Result<Log, Error> {
         match &application.storage {
             Storage::Memory => return Err(Error::MemoryLog { environment: options.env.clone() }),
             Storage::Sqlite { path } => {
@@ -70,9 +104,11 @@ impl Log {
     ) -> Result<Offset, Error> {
         let mut from = from;
         loop {
-            let read = Read { partition, from, limit: PAGE, key: key.map(String::from) };
+            let key = key.map(String::from);
+            let read = Read { partition, from, limit: PAGE, key, ..Read::default() };
             let events = self.events.read(topic, &read)?;
-            let last = events.len() < PAGE;
+            // A page may be short because its events are large.
+            let last = events.is_empty();
             for event in events {
                 from = event.offset + 1;
                 if !each(event)? {
@@ -92,7 +128,8 @@ fn make_folder(folder: &Path, project: &Project, application: &Application) -> R
         return Ok(());
     }
     let failed = |error| Error::file("make", folder)(error);
-    fs::create_dir_all(folder).map_err(failed)?;
+    // Events are for their owner alone.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     if !Uid::effective().is_root() || !folder.starts_with(&project.dir) {
         return Ok(());
     }

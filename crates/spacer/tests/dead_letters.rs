@@ -136,7 +136,9 @@ fn append_many(project: &Project, events: usize, keys: usize) {
     assert_eq!(document(project, &["list"])[0]["events"], 0);
     let orders = Topic::new("orders").unwrap();
     let event = |i: usize| NewEvent::new(&orders, format!("k{}", i % keys), i.to_string());
-    log(project).append(Append::new((0..events).map(event).collect())).unwrap();
+    let log = log(project);
+    log.declare(std::slice::from_ref(&orders)).unwrap();
+    log.append(Append::new((0..events).map(event).collect())).unwrap();
 }
 
 #[test]

@@ -182,3 +182,21 @@ fn wrong_usage_exits_with_2() {
         assert_eq!(status.code(), Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_look_makes_nothing_and_names_the_logs_that_are_there() {
+    let project = shop();
+    let table = said(&project.run(&["topics", "list"]));
+    assert!(table.contains("orders       0"), "{table}");
+    assert!(!project.path().join("data").exists());
+    let output = project.run(&["topics", "append", "orders", "a", "1", "--env", "production"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for look in [&["list"][..], &["lag"], &["tail", "orders"], &["dead", "list"]] {
+        let output = project.run(&[&["topics"], look].concat());
+        assert_eq!(output.status.code(), Some(1), "{look:?}");
+        let error = text(&output.stderr);
+        assert!(error.contains("environment development has no event log, "), "{error}");
+        assert!(error.contains("isn't there: logs are there of production, see --env"), "{error}");
+    }
+    assert!(!project.path().join("data/development.db").exists());
+}

@@ -147,10 +147,12 @@ unsafe fn trace_headers(ctx: &Ctx) -> Headers {
 /// Stores what was added, all of it or nothing. `OK` when it is durable; [`spacer_topics_offsets`] has the offsets.
 #[no_mangle]
 pub extern "C" fn spacer_topics_append() -> c_int {
-    with_topics(|_, topics| {
+    with_topics(|ctx, topics| {
         // SAFETY: one thread.
         let events = std::mem::take(unsafe { &mut *EVENTS.get() });
-        let stored = topics.store.append(Append::new(events));
+        let mut append = Append::new(events);
+        append.fence = trigger::run_of(ctx.r).and_then(|run| topics.fence(run)).map(Box::new);
+        let stored = topics.store.append(append);
         wait(Box::pin(async move {
             match stored.await {
                 Ok(stored) => {

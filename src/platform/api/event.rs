@@ -17,6 +17,8 @@ pub struct spacer_event {
     pub attempt: u32,
     pub partition: u32,
     pub offset: f64,
+    /// See `Claim::token`.
+    pub token: f64,
     /// Seconds since 1970-01-01 UTC.
     pub time: f64,
     pub project: spacer_str,
@@ -40,6 +42,7 @@ pub extern "C" fn spacer_event_get(out: &mut spacer_event) -> c_int {
         out.attempt = run.delivery.attempt();
         out.partition = event.partition;
         out.offset = event.offset as f64;
+        out.token = run.delivery.claim.token() as f64;
         out.time = event.time.0 as f64 / 1000.0;
         out.project.set(run.project.folder.as_os_str().as_bytes());
         out.topic.set(event.topic.as_str().as_bytes());
@@ -59,12 +62,13 @@ pub extern "C" fn spacer_event_get(out: &mut spacer_event) -> c_int {
     })
 }
 
-/// The name of the event's function of that index, from 0. It is the one that runs from here on.
+/// The name of the event's function that runs from here on: the one to begin with, or the next one.
 #[no_mangle]
-pub extern "C" fn spacer_event_function(index: usize, out: &mut spacer_str) -> c_int {
+pub extern "C" fn spacer_event_function(next: bool, out: &mut spacer_str) -> c_int {
     with_context(|ctx| {
-        let name = trigger::run_of(ctx.r).and_then(|run| run.functions.get(index));
-        let Some(name) = name else { return NONE };
+        let Some(run) = trigger::run_of(ctx.r) else { return NONE };
+        run.function += usize::from(next);
+        let Some(name) = run.functions.get(run.function) else { return NONE };
         new_call(ctx).note(name);
         out.set(name.as_bytes());
         OK

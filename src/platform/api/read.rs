@@ -61,7 +61,7 @@ pub extern "C" fn spacer_topics_read(
             Ok(topic) => topic,
             Err(status) => return status,
         };
-        let wanted = Read { partition, from: from as u64, limit, key };
+        let wanted = Read { partition, from: from as u64, limit, key, ..Read::default() };
         read(topics.store.call(move |log| {
             let (events, next) = dead_letter::read(log, &topic, &wanted)?;
             let events = events.iter().map(Shown::of).collect();

@@ -5,17 +5,20 @@ use std::ffi::c_int;
 use std::fmt::Display;
 
 use eventlog::{dead_header, NewEvent};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::append::{declared, with_topics, EVENTS};
-use crate::api::{arg, error, OK, RAISE};
+use crate::api::{arg, error, NONE, OK, RAISE};
+use crate::nginx::{self, Request};
+use crate::platform::access::token::same;
 use crate::platform::topics::Topics;
 
 /// What the body consists of, once or several times: the events of a topic, or one event as `spacer topics tail --json`
 /// prints it, whose place in the log it comes from means nothing in this one.
 #[derive(Deserialize)]
-#[serde(expecting = "an object")]
+#[serde(expecting = "an object", deny_unknown_fields)]
 struct Posted<'a> {
     topic: String,
     #[serde(borrow)]
@@ -24,6 +27,13 @@ struct Posted<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
     headers: Option<BTreeMap<String, String>>,
+    /// The place in the other log.
+    #[serde(rename = "partition")]
+    _partition: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(rename = "time")]
+    _time: Option<IgnoredAny>,
 }
 
 /// A value that is there, be it `null`.
@@ -70,7 +80,7 @@ fn misshapen(cause: impl Display) -> c_int {
 
 /// Adds the events of a part of the body; the status of what is wrong with it.
 fn add(topics: &Topics, posted: Posted<'_>, events: &mut Vec<NewEvent>) -> Result<(), c_int> {
-    let Posted { topic, entries, key, value, headers } = posted;
+    let Posted { topic, entries, key, value, headers, .. } = posted;
     let topic = declared(topics, topic.as_bytes(), false)?;
     match (entries, key, value) {
         (Some(_), Some(_), _) => Err(misshapen("it has both `entries` and `key`")),
@@ -95,10 +105,27 @@ fn add(topics: &Topics, posted: Posted<'_>, events: &mut Vec<NewEvent>) -> Resul
     }
 }
 
-/// Puts the append together that a body asks for.
+/// Whether the request has the project's token, or needs none.
+unsafe fn is_let_in(r: Request, topics: &Topics) -> bool {
+    let Some(token) = &topics.application().write_proxy_token else { return true };
+    // SAFETY: the caller's request is live; a subrequest's main request has the client's headers.
+    let given = unsafe {
+        let header = (*(*r).main).headers_in.authorization.as_ref();
+        header.map(|header| nginx::bytes(header.value))
+    };
+    given
+        .and_then(|given| given.strip_prefix(b"Bearer "))
+        .is_some_and(|given| same(given, token.as_bytes()))
+}
+
+/// Puts the append together that a body asks for; `NONE` for who isn't let in.
 #[no_mangle]
 pub extern "C" fn spacer_topics_post(body: *const u8, len: usize) -> c_int {
-    with_topics(|_, topics| {
+    with_topics(|ctx, topics| {
+        // SAFETY: the request is live.
+        if !unsafe { is_let_in(ctx.r, topics) } {
+            return NONE;
+        }
         // SAFETY: Lua's string; one thread.
         let (body, events) = unsafe { (arg(body, len), &mut *EVENTS.get()) };
         events.clear();

@@ -41,6 +41,11 @@ pub struct Topics {
 }
 
 impl Topics {
+    /// What the appends of an event's functions are stored with.
+    pub fn fence(&self, run: &trigger::Run) -> Option<eventlog::Fence> {
+        self.triggers.as_ref()?.fence(run)
+    }
+
     pub fn application(&self) -> &Arc<Application> {
         &self.project.application
     }

@@ -1,5 +1,5 @@
---- Handles an event, slowly, and records when it begins and how it ends. It fails on some: `trouble` is "once", which
---- is the first attempt, or "always".
+--- Handles an event, slowly, and records when it begins and how it ends. `trouble` is "once" where the first attempt
+--- fails, "always" where all do, "kill" where the worker dies of each, "slow" where it outlasts the lease.
 local cjson = require "cjson"
 
 local calls = 0
@@ -21,7 +21,10 @@ return function(args, ctx)
     record { ["do"] = what, run = run, id = args.id, key = event.key, attempt = event.attempt }
   end
   step "begin"
-  ngx.sleep(math.random() * 0.01)
+  ngx.sleep(args.trouble == "slow" and 7.5 or math.random() * 0.01)
+  if args.trouble == "kill" then
+    os.execute("kill -9 $PPID")
+  end
   if args.trouble == "always" or args.trouble == "once" and event.attempt == 1 then
     step "fail"
     error("trouble with " .. args.id)

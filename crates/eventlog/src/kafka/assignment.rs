@@ -188,6 +188,7 @@ impl Context {
         given_back: bool,
     ) -> TopicPartitionList {
         let mut commit = TopicPartitionList::new();
+        state.lost += 1;
         for place in places {
             let Some(mut progress) = state.holdings.remove(place) else { continue };
             if given_back {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::cluster::Cluster;
 use super::positions::Starts;
 use super::producer::Desk;
-use super::progress::Progress;
+use super::progress::{Handed, Progress};
 use super::session;
 use crate::consumer::{dead_headers, WINDOW};
 use crate::signal::Signal;
@@ -22,8 +22,6 @@ use crate::{
 
 /// How much the unfinished events of a member may take, beside their number.
 const WINDOW_BYTES: usize = 64 << 20;
-/// The longest error in a dead letter; records have a limit.
-const ERROR_MAX: usize = 16 << 10;
 /// How long leaving may take.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -47,6 +45,8 @@ pub(super) struct State {
     pub holdings: BTreeMap<Place, Progress>,
     /// Why the member is out for good.
     pub fault: Option<Error>,
+    /// Counts the times that partitions were taken from it.
+    pub lost: u64,
     /// How often brokers had answered when librdkafka found none any more.
     pub down: Option<u64>,
     /// The last sign of life.
@@ -69,6 +69,7 @@ impl Shared {
         let state = State {
             holdings: BTreeMap::new(),
             fault: None,
+            lost: 0,
             down: None,
             sign: Instant::now(),
             claiming: 0,
@@ -131,6 +132,11 @@ impl State {
         self.down == Some(answers)
     }
 
+    pub fn lose_all(&mut self) {
+        self.holdings.clear();
+        self.lost += 1;
+    }
+
     pub fn silent(&self, lease: Duration) -> bool {
         self.claiming == 0 && self.sign.elapsed() > lease
     }
@@ -145,10 +151,11 @@ impl State {
         for place in places[begin..].iter().chain(&places[..begin]) {
             let Some(progress) = self.holdings.get_mut(place) else { continue };
             let epoch = progress.epoch;
-            for (event, attempt) in progress.claim(room, now) {
+            for Handed { event, attempt, step } in progress.claim(room, now) {
                 let (topic, partition, offset) =
                     (event.topic.clone(), event.partition, event.offset);
-                let claim = Claim { topic, partition, offset, attempt, epoch };
+                let turn = attempt;
+                let claim = Claim { topic, partition, offset, attempt, turn, step, epoch };
                 deliveries.push(Delivery { event, claim });
                 room -= 1;
             }
@@ -188,7 +195,7 @@ impl Member {
         let subscription = &self.shared.subscription;
         let mut waiting = Vec::new();
         for (claim, outcome) in settlements {
-            let Outcome::Dead(error) = outcome else { continue };
+            let Some(death) = outcome.death() else { continue };
             let topic = claim.topic.dead_or_invalid()?;
             let mut state = self.shared.state();
             let held = state.held(subscription, claim);
@@ -197,10 +204,10 @@ impl Member {
                 continue;
             };
             drop(state);
-            let headers = dead_headers(event.headers, claim, &subscription.group, cut(error));
+            let headers = dead_headers(event.headers, claim, &subscription.group, death);
             let events = vec![NewEvent { topic, key: event.key, value: event.value, headers }];
             let (send, receive) = mpsc::channel();
-            let append = Append { id: letter_id(claim), events };
+            let append = Append { id: letter_id(claim), events, fence: None };
             // The receiver is gone when the wait was given up; nobody is left to tell.
             self.shared.desk.submit(append, Box::new(move |outcome| drop(send.send(outcome))));
             waiting.push(receive);
@@ -265,10 +272,11 @@ impl Consumer for Member {
         let mut state = self.shared.state();
         let settle = |(claim, outcome): &(Claim, Outcome)| {
             let Some(progress) = state.held(subscription, claim) else { return Settled::Lost };
-            match outcome {
-                Outcome::Finished | Outcome::Dead(_) => progress.finish(claim.offset),
-                Outcome::Retry(delay) => progress.postpone(claim.offset, Some(now + *delay)),
-                Outcome::Released => progress.postpone(claim.offset, None),
+            match outcome.again() {
+                None => progress.finish(claim.offset),
+                Some((delay, step)) => {
+                    progress.postpone(claim.offset, delay.map(|delay| now + delay), step);
+                }
             }
             Settled::Done
         };
@@ -281,6 +289,14 @@ impl Consumer for Member {
 
     fn extend(&self) -> Result<()> {
         self.speak(&mut self.shared.state())
+    }
+
+    fn generation(&self) -> u64 {
+        self.shared.state().lost
+    }
+
+    fn holds(&self, claim: &Claim) -> bool {
+        self.shared.state().held(&self.shared.subscription, claim).is_some()
     }
 
     fn interrupt(&self) {
@@ -318,12 +334,4 @@ fn letter_id(claim: &Claim) -> AppendId {
     id[..8].copy_from_slice(&half(0));
     id[8..].copy_from_slice(&half(1));
     AppendId(id)
-}
-
-fn cut(error: &str) -> &str {
-    let mut end = error.len().min(ERROR_MAX);
-    while !error.is_char_boundary(end) {
-        end -= 1;
-    }
-    &error[..end]
 }

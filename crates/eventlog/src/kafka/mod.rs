@@ -151,6 +151,10 @@ impl EventLog for KafkaLog {
         self.cluster.offset_at(topic, partition, time)
     }
 
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        self.positions.adopt(topic, from, groups)
+    }
+
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         subscription.check()?;
         self.replace(&subscription);

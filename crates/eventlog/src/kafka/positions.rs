@@ -11,6 +11,9 @@ use super::groups::{Committed, Groups};
 use super::progress::finished_ahead;
 use crate::{GroupPosition, Offset, PartitionOffsets, Result, Start, Subscription, Topic};
 
+/// The text of a position that was carried over to other groups.
+const MOVED: &str = "moved";
+
 /// Where a group begins in the partitions that it had no position in.
 pub(super) type Starts = HashMap<(Topic, u32), Offset>;
 
@@ -69,7 +72,7 @@ impl Positions {
                 if found.is_some() {
                     continue;
                 }
-                let offset = self.start(topic, partition, subscription.start)?;
+                let offset = self.start(topic, partition, subscription.start_of(topic))?;
                 let at = Position::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
                 commit
                     .add_partition_offset(&self.cluster.settings.name(topic), partition as i32, at)
@@ -86,6 +89,46 @@ impl Positions {
             set => set,
         })?;
         Ok(starts)
+    }
+
+    /// See [`EventLog::adopt`](crate::EventLog::adopt). Kafka sets the positions of one group at a time: they are marked as carried
+    /// over at the end, and those that have been set by then aren't set again.
+    pub fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        let what = "carrying a group's position over";
+        let (settings, count) = (&self.cluster.settings, self.cluster.partitions(topic)?);
+        let name = settings.name(topic);
+        let from = settings.group_id(from);
+        let found = self.committed(std::slice::from_ref(&from), topic, count)?.pop();
+        let found = found.unwrap_or_default();
+        let is_left =
+            |position: &Committed| position.as_ref().is_some_and(|(_, text)| text != MOVED);
+        if !found.iter().any(is_left) {
+            return Ok(());
+        }
+        let ids: Vec<String> = groups.iter().map(|group| settings.group_id(group)).collect();
+        let own = self.committed(&ids, topic, count)?;
+        let all = ids.iter().zip(&own).map(|(id, own)| (id, Some(own)));
+        for (id, own) in all.chain([(&from, None)]) {
+            let mut commit = TopicPartitionList::new();
+            for (partition, position) in found.iter().enumerate() {
+                let Some((offset, text)) = position else { continue };
+                if own.is_some_and(|own| own.get(partition).is_some_and(Option::is_some)) {
+                    continue;
+                }
+                let mut element = commit.add_partition(&name, partition as i32);
+                let at = Position::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+                element.set_offset(at).map_err(|error| self.cluster.unavailable(what, &error))?;
+                element.set_metadata(if own.is_some() { text.as_str() } else { MOVED });
+            }
+            if commit.count() > 0 {
+                self.cluster.ask_groups(what, |groups| match groups.set(id, &commit) {
+                    // It has members: those have positions, or the old group still works.
+                    Err(error) if is_membership(&error) => Ok(()),
+                    set => set,
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn start(&self, topic: &Topic, partition: u32, start: Start) -> Result<Offset> {

@@ -35,6 +35,15 @@ struct Entry {
     event: Event,
     state: State,
     attempt: u32,
+    /// Known to this holder of the partition only.
+    step: u32,
+}
+
+/// An event that is handed out.
+pub(super) struct Handed {
+    pub event: Event,
+    pub attempt: u32,
+    pub step: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,11 +119,11 @@ impl Progress {
         }
         let attempt = self.inherited.attempts.remove(&offset).unwrap_or(0);
         self.bytes += size(&event);
-        self.unfinished.insert(offset, Entry { event, state, attempt });
+        self.unfinished.insert(offset, Entry { event, state, attempt, step: 0 });
     }
 
     /// Claims up to `max` events whose moment has come, by offset. Answers them and which attempt it is.
-    pub fn claim(&mut self, max: usize, now: Instant) -> Vec<(Event, u32)> {
+    pub fn claim(&mut self, max: usize, now: Instant) -> Vec<Handed> {
         while let Some((due, offset)) = self.waiting.first().copied().filter(|(due, _)| *due <= now)
         {
             self.waiting.remove(&(due, offset));
@@ -129,7 +138,8 @@ impl Progress {
             self.claimed += 1;
             // If it brings the process down, it is counted all the same.
             self.changed = true;
-            claimed.push((entry.event.clone(), entry.attempt));
+            let Entry { attempt, step, .. } = *entry;
+            claimed.push(Handed { event: entry.event.clone(), attempt, step });
         }
         claimed
     }
@@ -154,9 +164,10 @@ impl Progress {
     }
 
     /// Hands a claimed event out again: at `due`, or as if it had not been.
-    pub fn postpone(&mut self, offset: Offset, due: Option<Instant>) {
+    pub fn postpone(&mut self, offset: Offset, due: Option<Instant>, step: Option<u32>) {
         let Some(entry) = self.unfinished.get_mut(&offset) else { return };
         self.claimed -= usize::from(entry.state == State::Claimed);
+        entry.step = step.unwrap_or(entry.step);
         match due {
             Some(due) => {
                 entry.state = State::Waiting(due);
@@ -322,7 +333,7 @@ mod tests {
 
     fn claim(progress: &mut Progress) -> Vec<(Offset, u32)> {
         let claimed = progress.claim(100, Instant::now());
-        claimed.into_iter().map(|(event, attempt)| (event.offset, attempt)).collect()
+        claimed.into_iter().map(|handed| (handed.event.offset, handed.attempt)).collect()
     }
 
     #[test]
@@ -334,7 +345,7 @@ mod tests {
         assert_eq!(claim(&mut first), [(10, 1), (11, 1), (13, 1), (15, 1)]);
         first.finish(11);
         first.finish(15);
-        first.postpone(10, Some(Instant::now() + Duration::from_secs(60)));
+        first.postpone(10, Some(Instant::now() + Duration::from_secs(60)), None);
         first.release();
         // 12 doesn't exist: there is nothing to finish.
         assert_eq!((first.position(), &*first.text()), (Some(10), "s1;1,2,2,1;0:1"));

@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::{Offset as Position, TopicPartitionList};
 use super::cluster::Cluster;
 use super::health::Quiet;
 use super::settings::PATIENCE;
+use crate::model::Page;
 use crate::{Event, Headers, Offset, Read, Result, Timestamp, Topic};
 
 /// Consumers that are kept.
@@ -32,20 +33,18 @@ impl Readers {
     pub fn read(&self, topic: &Topic, read: &Read) -> Result<Vec<Event>> {
         self.cluster.check_partition(topic, read.partition)?;
         let (first, next) = self.cluster.extent(topic, read.partition)?;
-        let mut events = Vec::new();
+        let mut page = Page::new(read);
         if read.limit == 0 {
-            return Ok(events);
+            return Ok(page.events);
         }
         self.scan(topic, read.partition, first.max(read.from)..next, |event| {
-            if read.key.as_ref().is_none_or(|key| *key == event.key) {
-                events.push(event);
-            }
-            match events.len() < read.limit {
+            let wanted = read.key.as_ref().is_none_or(|key| *key == event.key);
+            match !wanted || page.add(event) {
                 true => ControlFlow::Continue(()),
                 false => ControlFlow::Break(()),
             }
         })?;
-        Ok(events)
+        Ok(page.events)
     }
 
     /// The newest event of a key. Our producers keep a key in one partition; those of other programs may have put it

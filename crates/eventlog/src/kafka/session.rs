@@ -28,12 +28,12 @@ pub(super) const LOOK_ANYWAY: Duration = Duration::from_millis(250);
 pub(super) fn run(shared: &Arc<Shared>) {
     while !serve(shared) {
         // librdkafka gave up the client, not the group its member.
-        shared.state().holdings.clear();
+        shared.state().lose_all();
         shared.changed.notify();
         thread::sleep(LOOK_ANYWAY);
     }
     let mut state = shared.state();
-    state.holdings.clear();
+    state.lose_all();
     state.ended = true;
     drop(state);
     shared.changed.notify();

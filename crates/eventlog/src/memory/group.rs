@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use crate::consumer::WINDOW;
-use crate::{Event, Offset, Subscription, Topic};
+use crate::share::{Quota, Source};
+use crate::{Backoff, Event, Offset, Subscription, Topic};
 
 #[derive(Default)]
 pub(super) struct Group {
@@ -20,6 +21,7 @@ struct Life {
     until: Instant,
 }
 
+#[derive(Clone)]
 pub(super) struct Progress {
     /// The first offset that was never handed out or parked.
     taken: Offset,
@@ -27,10 +29,21 @@ pub(super) struct Progress {
     keys: HashMap<String, BTreeSet<Offset>>,
 }
 
+/// An event that is handed out.
+pub(super) struct Handed {
+    pub offset: Offset,
+    pub attempt: u32,
+    pub turn: u32,
+    pub step: u32,
+}
+
+#[derive(Clone)]
 struct Entry {
     key: String,
     state: State,
     attempt: u32,
+    turn: u32,
+    step: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +62,16 @@ impl Group {
         self.topics.get_mut(topic)
     }
 
+    /// Takes the group's position in the topic away.
+    pub fn end(&mut self, topic: &Topic) -> Option<Progress> {
+        self.topics.remove(topic).map(|progress| progress.copy(Instant::now()))
+    }
+
+    /// Gives the group another's position in the topic, if it has none.
+    pub fn adopt(&mut self, topic: &Topic, progress: &Progress) {
+        self.topics.entry(topic.clone()).or_insert_with(|| progress.clone());
+    }
+
     /// Gives the group a position in the topic, if it has none.
     pub fn begin(&mut self, topic: Topic, start: Offset) {
         self.topics.entry(topic).or_insert_with(|| Progress {
@@ -62,7 +85,7 @@ impl Group {
     pub fn admit(&mut self, subscription: &Subscription, epoch: u64, now: Instant) {
         let life = Life { epoch, until: now + subscription.lease };
         if let Some(old) = self.members.insert(subscription.member.clone(), life) {
-            self.release(old.epoch, now);
+            self.release(old.epoch, now, Some(subscription.backoff));
         }
     }
 
@@ -80,32 +103,25 @@ impl Group {
         if self.members.get(member).is_some_and(|life| life.epoch == epoch) {
             self.members.remove(member);
         }
-        for progress in self.topics.values_mut() {
-            progress.release(epoch, now, true);
-        }
+        self.release(epoch, now, None);
     }
 
     /// Ends the lives that are over.
-    pub fn expire(&mut self, now: Instant) {
+    pub fn expire(&mut self, now: Instant, backoff: Backoff) {
         let over = |life: &Life| life.until <= now;
         let dead: Vec<u64> =
             self.members.values().filter(|l| over(l)).map(|life| life.epoch).collect();
         self.members.retain(|_, life| !over(life));
         for epoch in dead {
-            self.release(epoch, now);
+            self.release(epoch, now, Some(backoff));
         }
     }
 
-    fn release(&mut self, epoch: u64, now: Instant) {
+    /// Gives claims back: their attempts count, and have the wait after a failure, or don't.
+    fn release(&mut self, epoch: u64, now: Instant, counted: Option<Backoff>) {
         for progress in self.topics.values_mut() {
-            progress.release(epoch, now, false);
+            progress.release(epoch, now, counted);
         }
-    }
-
-    /// How many events the member has in hand.
-    pub fn in_hand(&self, epoch: u64) -> usize {
-        let claimed = |entry: &&Entry| entry.state == State::Claimed { epoch };
-        self.topics.values().map(|p| p.unfinished.values().filter(claimed).count()).sum()
     }
 
     /// When an event may become free by the passing of time alone.
@@ -131,25 +147,46 @@ impl Progress {
         next.saturating_sub(self.taken) + self.unfinished.len() as u64
     }
 
-    /// Claims up to `max` events: those whose moment has come first, then untouched ones. Answers (offset, attempt).
+    /// What a member finds in the topic.
+    pub fn source(&self, events: &[Event], epoch: u64, now: Instant) -> Source {
+        let is_due = |entry: &Entry| matches!(entry.state, State::Waiting(due) if due <= now);
+        let is_mine = |entry: &&Entry| entry.state == State::Claimed { epoch };
+        Source {
+            due: self.unfinished.values().any(is_due),
+            untouched: events.last().is_some_and(|last| last.offset >= self.taken),
+            in_hand: self.unfinished.values().filter(is_mine).count(),
+        }
+    }
+
+    /// Claims events whose moment has come, and untouched ones. Answers them, and how many of each.
     pub fn claim(
         &mut self,
         events: &[Event],
         epoch: u64,
-        max: usize,
+        quota: Quota,
         now: Instant,
-    ) -> Vec<(Offset, u32)> {
-        let mut claimed = Vec::new();
-        for (offset, entry) in &mut self.unfinished {
-            if claimed.len() < max && matches!(entry.state, State::Waiting(due) if due <= now) {
-                entry.state = State::Claimed { epoch };
-                entry.attempt += 1;
-                claimed.push((*offset, entry.attempt));
+    ) -> (Vec<Handed>, Quota) {
+        let mut due: Vec<(Instant, Offset)> = Vec::new();
+        for (offset, entry) in &self.unfinished {
+            match entry.state {
+                State::Waiting(moment) if moment <= now => due.push((moment, *offset)),
+                _ => {}
             }
         }
+        due.sort_unstable();
+        let mut claimed = Vec::new();
+        for (_, offset) in due.into_iter().take(quota.due) {
+            let Some(entry) = self.unfinished.get_mut(&offset) else { continue };
+            entry.state = State::Claimed { epoch };
+            entry.attempt += 1;
+            entry.turn += 1;
+            let Entry { attempt, turn, step, .. } = *entry;
+            claimed.push(Handed { offset, attempt, turn, step });
+        }
+        let due = claimed.len();
         let from = events.partition_point(|event| event.offset < self.taken);
         for event in &events[from..] {
-            if claimed.len() == max || self.unfinished.len() >= WINDOW {
+            if claimed.len() - due == quota.untouched || self.unfinished.len() >= WINDOW {
                 break;
             }
             let behind = self.keys.entry(event.key.clone()).or_default();
@@ -158,19 +195,21 @@ impl Progress {
                 false => (State::Parked, 0),
             };
             behind.insert(event.offset);
-            let entry = Entry { key: event.key.clone(), state, attempt };
+            let entry = Entry { key: event.key.clone(), state, attempt, turn: attempt, step: 0 };
             self.unfinished.insert(event.offset, entry);
             self.taken = event.offset + 1;
             if attempt == 1 {
-                claimed.push((event.offset, attempt));
+                claimed.push(Handed { offset: event.offset, attempt, turn: 1, step: 0 });
             }
         }
-        claimed
+        let found = Quota { due, untouched: claimed.len() - due };
+        claimed.sort_unstable_by_key(|handed| handed.offset);
+        (claimed, found)
     }
 
-    pub fn holds(&self, offset: Offset, epoch: u64, attempt: u32) -> bool {
+    pub fn holds(&self, offset: Offset, epoch: u64, turn: u32) -> bool {
         let held = State::Claimed { epoch };
-        self.unfinished.get(&offset).is_some_and(|e| e.state == held && e.attempt == attempt)
+        self.unfinished.get(&offset).is_some_and(|e| e.state == held && e.turn == turn)
     }
 
     /// Ends an event and frees the next one of its key.
@@ -189,18 +228,31 @@ impl Progress {
     }
 
     /// Hands the event out again at `due`.
-    pub fn postpone(&mut self, offset: Offset, due: Instant, uncount: bool) {
+    pub fn postpone(&mut self, offset: Offset, due: Instant, uncount: bool, step: Option<u32>) {
         if let Some(entry) = self.unfinished.get_mut(&offset) {
             entry.state = State::Waiting(due);
             entry.attempt -= u32::from(uncount);
+            entry.step = step.unwrap_or(entry.step);
         }
     }
 
-    fn release(&mut self, epoch: u64, now: Instant, uncount: bool) {
+    /// The same for another group, which has nobody at work.
+    fn copy(&self, now: Instant) -> Progress {
+        let mut copy = self.clone();
+        for entry in copy.unfinished.values_mut() {
+            if let State::Claimed { .. } = entry.state {
+                entry.state = State::Waiting(now);
+            }
+        }
+        copy
+    }
+
+    fn release(&mut self, epoch: u64, now: Instant, counted: Option<Backoff>) {
         for entry in self.unfinished.values_mut() {
             if entry.state == (State::Claimed { epoch }) {
-                entry.state = State::Waiting(now);
-                entry.attempt -= u32::from(uncount);
+                let wait = counted.map_or(Duration::ZERO, |backoff| backoff.after(entry.attempt));
+                entry.state = State::Waiting(now + wait);
+                entry.attempt -= u32::from(counted.is_none());
             }
         }
     }

@@ -1,11 +1,14 @@
 //! A member of a group: claims under the log's lock, and waits outside it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::group::Handed;
 use super::{Contents, Shared, FIRST};
 use crate::consumer::{dead_headers, new_epoch};
+use crate::lease::Touch;
+use crate::share;
 use crate::waiter::Waiter;
 use crate::{Claim, Consumer, Delivery, NewEvent, Outcome, Result, Settled, Subscription};
 
@@ -14,38 +17,62 @@ pub(super) struct Member {
     subscription: Subscription,
     /// Another one after the member was thought dead.
     epoch: AtomicU64,
+    touch: Mutex<Touch>,
+    /// Counts claims.
+    turn: AtomicUsize,
     waiter: Waiter,
 }
 
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Subscription, epoch: u64) -> Member {
-        let epoch = AtomicU64::new(epoch);
-        Member { shared, subscription, epoch, waiter: Waiter::default() }
+        let (epoch, turn) = (AtomicU64::new(epoch), AtomicUsize::new(0));
+        let touch = Mutex::new(Touch::new(subscription.lease));
+        Member { shared, subscription, epoch, touch, turn, waiter: Waiter::default() }
+    }
+
+    fn touch(&self) -> MutexGuard<'_, Touch> {
+        self.touch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One look: what can be claimed, and when to look again if that is nothing.
     fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
         let now = Instant::now();
-        let Subscription { group, topics, concurrency, lease, .. } = &self.subscription;
+        let Subscription { group, topics, concurrency, lease, backoff, .. } = &self.subscription;
+        let grace = self.touch().grace();
         let mut contents = self.shared.contents();
         let Contents { topics: events, groups, .. } = &mut *contents;
         let group = groups.entry(group.clone()).or_default();
         let epoch = self.live(group, now)?;
-        group.expire(now);
-        let mut room = max.min(concurrency.saturating_sub(group.in_hand(epoch)));
+        if grace.is_zero() {
+            group.expire(now, *backoff);
+        }
+        let source = |topic| {
+            let (events, progress) = (events.get(topic)?, group.progress(topic)?);
+            Some(progress.source(events, epoch, now))
+        };
+        let mut sources: Vec<_> =
+            topics.iter().map(|topic| source(topic).unwrap_or_default()).collect();
+        let in_hand = sources.iter().map(|source| source.in_hand).sum();
+        let room = max.min(concurrency.saturating_sub(in_hand));
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let mut deliveries = Vec::new();
-        for topic in topics {
+        share::claim_all(&mut sources, room, turn, |n, quota| {
+            let topic = &topics[n];
             let (Some(events), Some(progress)) = (events.get(topic), group.progress_mut(topic))
             else {
-                continue;
+                return Ok(share::Quota::default());
             };
-            let claims = progress.claim(events, epoch, room, now);
-            room -= claims.len();
-            deliveries.extend(claims.into_iter().map(|(offset, attempt)| Delivery {
-                event: events[(offset - FIRST) as usize].clone(),
-                claim: Claim { topic: topic.clone(), partition: 0, offset, attempt, epoch },
+            let (claims, found) = progress.claim(events, epoch, quota, now);
+            deliveries.extend(claims.into_iter().map(|handed| {
+                let Handed { offset, attempt, turn, step } = handed;
+                let topic = topic.clone();
+                Delivery {
+                    event: events[(offset - FIRST) as usize].clone(),
+                    claim: Claim { topic, partition: 0, offset, attempt, turn, step, epoch },
+                }
             }));
-        }
+            Ok::<_, crate::Error>(found)
+        })?;
         let again = group.next_moment(now).saturating_duration_since(now);
         Ok((deliveries, again.min(*lease / 3)))
     }
@@ -55,12 +82,16 @@ impl Member {
         let Subscription { member, lease, .. } = &self.subscription;
         let epoch = self.epoch.load(Ordering::Relaxed);
         match group.extend(member, epoch, now + *lease) {
-            Some(living) if living == epoch => Ok(epoch),
+            Some(living) if living == epoch => {
+                self.touch().made();
+                Ok(epoch)
+            }
             Some(_) => Err(self.subscription.replaced()),
             None => {
                 let epoch = new_epoch();
                 self.epoch.store(epoch, Ordering::Relaxed);
                 group.admit(&self.subscription, epoch, now);
+                self.touch().made();
                 Ok(epoch)
             }
         }
@@ -76,18 +107,20 @@ impl Member {
         let name = &self.subscription.group;
         let Some(group) = contents.groups.get_mut(name) else { return Ok(Settled::Lost) };
         let Some(progress) = group.progress_mut(&claim.topic) else { return Ok(Settled::Lost) };
-        if !progress.holds(claim.offset, claim.epoch, claim.attempt) {
+        if !progress.holds(claim.offset, claim.epoch, claim.turn) {
             return Ok(Settled::Lost);
         }
-        match outcome {
-            Outcome::Finished | Outcome::Dead(_) => progress.finish(claim.offset, now),
-            Outcome::Retry(delay) => progress.postpone(claim.offset, now + *delay, false),
-            Outcome::Released => progress.postpone(claim.offset, now, true),
+        match outcome.again() {
+            None => progress.finish(claim.offset, now),
+            Some((delay, step)) => {
+                let due = now + delay.unwrap_or_default();
+                progress.postpone(claim.offset, due, delay.is_none(), step);
+            }
         }
-        if let Outcome::Dead(error) = outcome {
+        if let Some(death) = outcome.death() {
             let topic = claim.topic.dead_or_invalid()?;
             let event = contents.events(&claim.topic)?[(claim.offset - FIRST) as usize].clone();
-            let headers = dead_headers(event.headers, claim, name, error);
+            let headers = dead_headers(event.headers, claim, name, death);
             contents.push(NewEvent { topic, key: event.key, value: event.value, headers })?;
         }
         Ok(Settled::Done)
@@ -109,7 +142,7 @@ impl Consumer for Member {
 
     fn settle(&self, settlements: &[(Claim, Outcome)]) -> Result<Vec<Settled>> {
         for (claim, outcome) in settlements {
-            if matches!(outcome, Outcome::Dead(_)) {
+            if outcome.death().is_some() {
                 claim.topic.dead_or_invalid()?;
             }
         }
@@ -126,6 +159,14 @@ impl Consumer for Member {
         let mut contents = self.shared.contents();
         let group = contents.groups.entry(self.subscription.group.clone()).or_default();
         self.live(group, Instant::now()).map(drop)
+    }
+
+    fn generation(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    fn holds(&self, claim: &Claim) -> bool {
+        claim.epoch == self.generation()
     }
 
     fn interrupt(&self) {

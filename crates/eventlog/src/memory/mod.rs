@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::consumer::new_epoch;
+use crate::model::Page;
 use crate::signal::Signal;
 use crate::{
-    Append, AppendId, Consumer, Done, Event, EventLog, GroupPosition, Invalid, Limits, NewEvent,
-    Offset, PartitionOffsets, Read, Result, Start, Stored, Subscription, Timestamp, Topic,
+    Append, AppendId, Claim, Consumer, Done, Event, EventLog, GroupPosition, Invalid, Limits,
+    NewEvent, Offset, PartitionOffsets, Read, Result, Start, Stored, Subscription, Timestamp,
+    Topic,
 };
 use group::Group;
 
@@ -76,6 +78,13 @@ impl Contents {
         }
         for event in &append.events {
             self.events(&event.topic)?;
+        }
+        if let Some(fence) = &append.fence {
+            let Claim { topic, offset, epoch, turn, .. } = &fence.claim;
+            let progress = self.groups.get(&fence.group).and_then(|group| group.progress(topic));
+            if !progress.is_some_and(|progress| progress.holds(*offset, *epoch, *turn)) {
+                return Err(fence.lost());
+            }
         }
         let mut stored = Vec::with_capacity(append.events.len());
         for event in append.events {
@@ -151,7 +160,13 @@ impl EventLog for MemoryLog {
         let events = contents.events(topic)?;
         let wanted =
             |e: &&Event| e.offset >= read.from && read.key.as_ref().is_none_or(|key| *key == e.key);
-        Ok(events.iter().filter(wanted).take(read.limit).cloned().collect())
+        let mut page = Page::new(read);
+        for event in events.iter().filter(wanted) {
+            if !page.add(event.clone()) {
+                break;
+            }
+        }
+        Ok(page.events)
     }
 
     fn last(&self, topic: &Topic, key: &str) -> Result<Option<Event>> {
@@ -176,13 +191,24 @@ impl EventLog for MemoryLog {
         self.shared.contents().start(topic, Start::Time(time))
     }
 
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        let mut contents = self.shared.contents();
+        let found = contents.groups.get_mut(from).and_then(|group| group.end(topic));
+        if let Some(progress) = found {
+            for group in groups {
+                contents.groups.entry(group.clone()).or_default().adopt(topic, &progress);
+            }
+        }
+        Ok(())
+    }
+
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         subscription.check()?;
         let epoch = new_epoch();
         let mut contents = self.shared.contents();
         let mut starts = Vec::new();
         for topic in &subscription.topics {
-            starts.push((topic.clone(), contents.start(topic, subscription.start)?));
+            starts.push((topic.clone(), contents.start(topic, subscription.start_of(topic))?));
         }
         let group = contents.groups.entry(subscription.group.clone()).or_default();
         for (topic, start) in starts {

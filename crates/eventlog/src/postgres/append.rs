@@ -9,9 +9,9 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{column, lock, Database, Failure};
 use super::events::Columns;
-use super::listen;
 use super::session::{End, Lock, Session};
 use super::topic::TopicInfo;
+use super::{group, listen};
 use crate::backlog::Backlog;
 use crate::{Append, AppendId, Done, Error, Invalid, NewEvent, Result, Stored, Topic};
 
@@ -61,6 +61,8 @@ pub(super) enum Outcome {
     Stored(Vec<Vec<Stored>>),
     /// Some were stored before: nothing was done.
     Repeated,
+    /// Those of these numbers have lost their claims: nothing was done.
+    Fenced(Vec<usize>),
 }
 
 /// Refuses what PostgreSQL can't store.
@@ -121,6 +123,10 @@ pub(super) fn store(
     let locks: Vec<Lock> = counts.keys().map(|id| Lock::Topic(*id)).collect();
     let offsets: String = counts.values().map(|(info, count)| info.take_offsets(*count)).collect();
     let outcome = session.transaction_with(&locks, &offsets, |session, offsets| {
+        let lost = lost_claims(session, jobs)?;
+        if !lost.is_empty() {
+            return Ok((Outcome::Fenced(lost), End::Quick(String::new())));
+        }
         let mut offsets = offsets.iter().map(|offset| offset.parse::<u64>());
         let mut free: BTreeMap<i32, Vec<u64>> = BTreeMap::new();
         for (id, (_, count)) in &counts {
@@ -149,6 +155,18 @@ pub(super) fn store(
         Err(Failure::Sql(error)) if is_repetition(&error) => Ok(Outcome::Repeated),
         outcome => outcome,
     }
+}
+
+/// The numbers of the jobs whose function has lost its event. The others keep theirs until the transaction ends.
+fn lost_claims(session: &mut Session, jobs: &[Job]) -> Result<Vec<usize>, Failure> {
+    let fences =
+        jobs.iter().enumerate().filter_map(|(n, job)| Some((n, job.append.fence.as_deref()?)));
+    let (numbers, fences): (Vec<usize>, Vec<_>) = fences.unzip();
+    if fences.is_empty() {
+        return Ok(Vec::new());
+    }
+    let held = group::hold(session, &fences)?;
+    Ok(numbers.into_iter().zip(held).filter(|(_, held)| !held).map(|(n, _)| n).collect())
 }
 
 /// Stores the events, and notes where their appends were stored. An id that another connection is storing at this

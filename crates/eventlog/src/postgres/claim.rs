@@ -10,6 +10,7 @@ use super::group::{self, CLAIMED, PARKED};
 use super::session::{Params, Session};
 use super::topic::TopicInfo;
 use crate::consumer::WINDOW;
+use crate::share::{self, Quota, Source};
 use crate::{Claim, Delivery, Offset, Result, Subscription, Topic};
 
 /// Untouched events are looked through in portions of at least so many.
@@ -21,10 +22,8 @@ pub(super) type Topics = [(Topic, Arc<TopicInfo>)];
 /// What a look has found.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Topics, by their place in the subscription, with events whose moment has come.
-    due: HashSet<usize>,
-    /// Topics with events that nobody has taken in.
-    untouched: HashSet<usize>,
+    /// By the topics' places in the subscription.
+    sources: Vec<Source>,
     /// A member's lease has run out.
     pub expired: bool,
     /// Events become due by what is done before the claim.
@@ -37,18 +36,21 @@ pub(super) struct Found {
 
 impl Found {
     pub fn anything(&self) -> bool {
-        self.over || self.all_due || !self.due.is_empty() || !self.untouched.is_empty()
+        let waits = |source: &Source| source.due || source.untouched;
+        self.over || self.all_due || self.sources.iter().any(waits)
     }
 }
 
-/// Looks for what a claim would find. Takes no lock.
+/// Looks for what a claim would find; at others' lives, if the member may end them. Takes no lock.
 pub(super) fn look(
     session: &mut Session,
     s: &Subscription,
     topics: &Topics,
     epoch: u64,
+    may_expire: bool,
 ) -> Result<Found, Failure> {
-    let mut found = Found { again: s.lease / 3, ..Found::default() };
+    let sources = vec![Source::default(); topics.len()];
+    let mut found = Found { again: s.lease / 3, sources, ..Found::default() };
     // Before the query: what is decided by then, is there to be seen.
     let decided: Vec<Offset> = topics.iter().map(|(_, info)| info.decided()).collect();
     let names: Vec<&str> = topics.iter().map(|(topic, _)| topic.as_str()).collect();
@@ -56,25 +58,22 @@ pub(super) fn look(
     for row in rows {
         let (place, first): (i32, Option<i64>) = (column(&row, 0)?, column(&row, 1)?);
         let (taken, moment): (Option<i64>, Option<i64>) = (column(&row, 2)?, column(&row, 3)?);
-        if let Some(left) = moment.filter(|left| *left > 0) {
+        if let Some(left) = moment.filter(|left| *left > 0 && (place >= 0 || may_expire)) {
             found.again = found.again.min(Duration::from_millis(left as u64));
         }
         let has_come = moment.is_some_and(|left| left <= 0);
         let Ok(place) = usize::try_from(place) else {
             // The row of the members: this one's life, what it has in hand, the first lease that ends.
             found.over = taken != Some(epoch as i64);
-            found.expired = has_come;
-            found.all_due = has_come;
+            found.expired = has_come && may_expire;
+            found.all_due = found.expired;
             if first.is_some_and(|in_hand| in_hand as usize >= s.concurrency) {
                 // What is due waits for room, and room comes with a signal.
-                found.due.clear();
-                found.untouched.clear();
+                found.sources.fill(Source::default());
             }
             continue;
         };
-        if has_come {
-            found.due.insert(place);
-        }
+        found.sources[place].due = has_come;
         let (Some(first), Some(taken)) = (first, taken) else { continue };
         let (_, info) = &topics[place];
         let end = decided[place].max(taken as Offset + 1);
@@ -82,7 +81,7 @@ pub(super) fn look(
         if first as Offset > end && !info.look(session)? {
             found.again = found.again.min(info.next_look().max(Duration::from_millis(1)));
         } else {
-            found.untouched.insert(place);
+            found.sources[place].untouched = true;
         }
     }
     Ok(found)
@@ -124,34 +123,46 @@ pub(super) fn claim(
     topics: &Topics,
     found: &Found,
     epoch: u64,
-    max: usize,
+    (max, turn): (usize, usize),
 ) -> Result<Vec<Delivery>, Failure> {
-    let sql = "SELECT count(*) FROM consumer_group_events
-               WHERE group_id = $1 AND epoch = $2 AND state = 2";
-    let row = session.query_one(sql, &[&s.group, &(epoch as i64)])?;
-    let in_hand = column::<i64>(&row, 0)? as usize;
-    let mut room = max.min(s.concurrency.saturating_sub(in_hand));
+    let mut sources = found.sources.clone();
+    let sql = "SELECT topic, count(*) FROM consumer_group_events
+               WHERE group_id = $1 AND epoch = $2 AND state = 2 GROUP BY topic";
+    for row in session.query(sql, &[&s.group, &(epoch as i64)])? {
+        let (name, count): (String, i64) = (column(&row, 0)?, column(&row, 1)?);
+        let place = topics.iter().position(|(topic, _)| topic.as_str() == name);
+        if let Some(place) = place {
+            sources[place].in_hand = count as usize;
+        }
+    }
+    sources.iter_mut().for_each(|source| source.due |= found.all_due);
+    let in_hand = sources.iter().map(|source| source.in_hand).sum();
+    let room = max.min(s.concurrency.saturating_sub(in_hand));
     let mut deliveries = Vec::new();
-    for (place, (topic, info)) in topics.iter().enumerate() {
-        let claim = |offset: i64, attempt: i32| Claim {
+    share::claim_all(&mut sources, room, turn, |place, quota| {
+        let (topic, info) = &topics[place];
+        let claim = |offset: i64, attempt: i32, turn: i32, step: i32| Claim {
             topic: topic.clone(),
             partition: 0,
             offset: offset as Offset,
             attempt: attempt as u32,
+            turn: turn as u32,
+            step: step as u32,
             epoch,
         };
-        let mut claims = Vec::new();
-        if room > 0 && (found.due.contains(&place) || found.all_due) {
-            claims = claim_due(session, &s.group, topic, epoch, room, claim)?;
+        let (mut claims, mut claimed) = (Vec::new(), Quota::default());
+        if quota.due > 0 {
+            claims = claim_due(session, &s.group, topic, epoch, quota.due, claim)?;
+            claimed.due = claims.len();
         }
-        if claims.len() < room && found.untouched.contains(&place) {
-            let taken = take_in(session, s, topic, info, epoch, room - claims.len())?;
-            claims.extend(taken.into_iter().map(|offset| claim(offset, 1)));
+        if quota.untouched > 0 {
+            let taken = take_in(session, s, topic, info, epoch, quota.untouched)?;
+            claimed.untouched = taken.len();
+            claims.extend(taken.into_iter().map(|offset| claim(offset, 1, 1, 0)));
         }
         if claims.is_empty() {
-            continue;
+            return Ok(claimed);
         }
-        room -= claims.len();
         claims.sort_by_key(|claim| claim.offset);
         let offsets: Vec<i64> = claims.iter().map(|claim| claim.offset as i64).collect();
         let events = events::get(session, info, topic, &offsets)?;
@@ -167,7 +178,8 @@ pub(super) fn claim(
         if !gone.is_empty() {
             group::finish(session, &s.group, &gone)?;
         }
-    }
+        Ok::<_, Failure>(claimed)
+    })?;
     Ok(deliveries)
 }
 
@@ -178,18 +190,20 @@ fn claim_due(
     topic: &Topic,
     epoch: u64,
     max: usize,
-    claim: impl Fn(i64, i32) -> Claim,
+    claim: impl Fn(i64, i32, i32, i32) -> Claim,
 ) -> Result<Vec<Claim>, Failure> {
-    let sql = "UPDATE consumer_group_events SET state = 2, attempt = attempt + 1, epoch = $3
+    let sql = "UPDATE consumer_group_events SET state = 2, attempt = attempt + 1, turn = turn + 1,
+                 epoch = $3
                WHERE ctid = ANY (ARRAY(
                  SELECT ctid FROM consumer_group_events
                  WHERE group_id = $1 AND topic = $2 AND state = 1
                    AND due_at <= statement_timestamp()
-                 ORDER BY msg_offset LIMIT $4))
-               RETURNING msg_offset, attempt";
+                 ORDER BY due_at, msg_offset LIMIT $4))
+               RETURNING msg_offset, attempt, turn, step";
     let values: Params<'_> = &[&group, &topic.as_str(), &(epoch as i64), &(max as i64)];
     let rows = session.query(sql, values)?;
-    rows.iter().map(|row| Ok(claim(column(row, 0)?, column(row, 1)?))).collect()
+    let claim = |row| Ok(claim(column(row, 0)?, column(row, 1)?, column(row, 2)?, column(row, 3)?));
+    rows.iter().map(claim).collect()
 }
 
 /// Takes untouched events in: claims the first of each key, and parks the others, until `max` are claimed. Answers the
@@ -306,9 +320,10 @@ impl<'a> TakenIn<'a> {
         let sql = "WITH moved AS (UPDATE consumer_group_offsets SET group_offset = $8
                      WHERE group_id = $1 AND topic = $2)
                    INSERT INTO consumer_group_events
-                     (group_id, topic, msg_offset, key, state, attempt, epoch, due_at)
-                   SELECT $1, $2, t.*, 'epoch' FROM unnest($3::int8[], $4::text[], $5::int2[],
-                     $6::int4[], $7::int8[]) AS t";
+                     (group_id, topic, msg_offset, key, state, attempt, epoch, turn, due_at)
+                   SELECT $1, $2, t.*, t.attempt, 'epoch' FROM unnest($3::int8[], $4::text[],
+                     $5::int2[], $6::int4[], $7::int8[])
+                     AS t (msg_offset, key, state, attempt, epoch)";
         let TakenIn { offsets, keys, states, attempts, epochs } = self;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
             [&group, &topic.as_str(), offsets, keys, states, attempts, epochs, last];

@@ -94,6 +94,19 @@ fn event(topic: &Topic, row: &Row) -> Result<Event, Failure> {
     })
 }
 
+/// The first rows of a query of [`COLUMNS`], as many as have no more bytes than a parameter says, and at least one. The server counts them: what
+/// it doesn't send needn't be kept here.
+fn bounded(sql: &str, parameter: usize) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM (
+           SELECT *, sum(size) OVER (ORDER BY msg_offset) - size AS before FROM (
+             SELECT *, octet_length(value) + octet_length(key)
+               + coalesce(octet_length(headers), 0) AS size
+             FROM ({sql}) AS found) AS sized) AS counted
+         WHERE before = 0 OR before + size <= ${parameter}::int8 ORDER BY msg_offset"
+    )
+}
+
 pub(super) fn read(
     session: &mut Session,
     info: &TopicInfo,
@@ -104,14 +117,18 @@ pub(super) fn read(
     let from = sql_offset(read.from);
     // From where all is decided, a range of all keys shows its gaps itself.
     if read.key.is_none() && read.from <= info.decided() {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {} WHERE msg_offset >= $1 ORDER BY msg_offset LIMIT $2",
-            info.table
+        let sql = bounded(
+            &format!(
+                "SELECT {COLUMNS} FROM {} WHERE msg_offset >= $1 ORDER BY msg_offset LIMIT $2",
+                info.table
+            ),
+            3,
         );
+        let size = i64::try_from(read.size).unwrap_or(i64::MAX);
         for _ in 0..2 {
             let decided = info.decided();
             let rows = session
-                .query(&sql, &[&from, &limit])
+                .query(&sql, &[&from, &limit, &size])
                 .map_err(|failure| topic_failure(failure, topic))?;
             let mut events: Vec<Event> =
                 rows.iter().map(|row| event(topic, row)).collect::<Result<_, _>>()?;
@@ -124,17 +141,21 @@ pub(super) fn read(
         }
     }
     let end = sql_offset(info.reach(session)?);
-    let sql = format!(
-        "SELECT {COLUMNS} FROM {} WHERE {} msg_offset >= $1 AND msg_offset < $4
+    let sql = bounded(
+        &format!(
+            "SELECT {COLUMNS} FROM {} WHERE {} msg_offset >= $1 AND msg_offset < $4
          ORDER BY msg_offset LIMIT $2",
-        info.table,
-        match read.key {
-            Some(_) => "hashtextextended(key, 0) = hashtextextended($3, 0) AND key = $3 AND",
-            None => "$3::text IS NULL AND",
-        }
+            info.table,
+            match read.key {
+                Some(_) => "hashtextextended(key, 0) = hashtextextended($3, 0) AND key = $3 AND",
+                None => "$3::text IS NULL AND",
+            }
+        ),
+        5,
     );
+    let size = i64::try_from(read.size).unwrap_or(i64::MAX);
     let rows = session
-        .query(&sql, &[&from, &limit, &read.key, &end])
+        .query(&sql, &[&from, &limit, &read.key, &end, &size])
         .map_err(|failure| topic_failure(failure, topic))?;
     rows.iter().map(|row| event(topic, row)).collect()
 }

@@ -9,18 +9,12 @@ use std::time::Duration;
 use super::connection::{column, Database, Failure};
 use super::events::{self, sql_offset};
 use super::session::{Lock, Session};
-use super::topic::TopicInfo;
-use crate::consumer::dead_headers;
-use crate::{
-    Claim, GroupPosition, NewEvent, Offset, Outcome, Result, Settled, Subscription, Topic,
-};
+use crate::consumer::{dead_headers, Death};
+use crate::{Claim, Fence, NewEvent, Outcome, Result, Settled, Subscription, Topic};
 
 /// A row's state in `consumer_group_events`; two indexes of the layout name the numbers.
 pub(super) const PARKED: i16 = 0;
 pub(super) const CLAIMED: i16 = 2;
-
-/// A group's lag is counted exactly up to so many events, and told by its offsets beyond.
-const COUNT_MOST: i64 = 100_000;
 
 /// The number of a group's lock: the name's FNV-1a hash, the same in every program. Groups that share one wait for each
 /// other, no more.
@@ -35,28 +29,10 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Gives the group a position in the topic, if it has none.
-pub(super) fn begin(
-    session: &mut Session,
-    s: &Subscription,
-    topic: &Topic,
-    info: &TopicInfo,
-) -> Result<(), Failure> {
-    let sql = "SELECT FROM consumer_group_offsets WHERE group_id = $1 AND topic = $2";
-    if session.query_opt(sql, &[&s.group, &topic.as_str()])?.is_some() {
-        return Ok(());
-    }
-    let start = events::start(session, info, s.start)?;
-    let sql = "INSERT INTO consumer_group_offsets (group_offset, group_id, topic)
-               VALUES ($1, $2, $3) ON CONFLICT (group_id, topic) DO NOTHING";
-    session.execute(sql, &[&(sql_offset(start) - 1), &s.group, &topic.as_str()])?;
-    Ok(())
-}
-
 /// Starts a member's life, and ends the one that it had.
 pub(super) fn admit(session: &mut Session, s: &Subscription, epoch: u64) -> Result<(), Failure> {
     if let Some(old) = living(session, s)? {
-        release(session, &s.group, &[old as i64], false)?;
+        release(session, s, &[old as i64])?;
     }
     let sql = "INSERT INTO consumer_group_members (group_id, member_id, epoch, lease_until)
                VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond')
@@ -88,32 +64,58 @@ pub(super) fn dismiss(session: &mut Session, s: &Subscription, epoch: u64) -> Re
     let sql = "DELETE FROM consumer_group_members
                WHERE group_id = $1 AND member_id = $2 AND epoch = $3";
     session.execute(sql, &[&s.group, &s.member, &(epoch as i64)])?;
-    release(session, &s.group, &[epoch as i64], true)
+    let sql = "UPDATE consumer_group_events
+               SET state = 1, due_at = 'epoch', attempt = attempt - 1
+               WHERE group_id = $1 AND epoch = $2 AND state = 2";
+    session.execute(sql, &[&s.group, &(epoch as i64)])?;
+    Ok(())
 }
 
 /// Ends the lives that are over.
-pub(super) fn expire(session: &mut Session, group: &str) -> Result<(), Failure> {
+pub(super) fn expire(session: &mut Session, s: &Subscription) -> Result<(), Failure> {
     let sql = "DELETE FROM consumer_group_members
                WHERE group_id = $1 AND lease_until <= clock_timestamp() RETURNING epoch";
-    let rows = session.query(sql, &[&group])?;
+    let rows = session.query(sql, &[&s.group])?;
     let epochs: Vec<i64> = rows.iter().map(|row| column(row, 0)).collect::<Result<_, _>>()?;
     match epochs.is_empty() {
         true => Ok(()),
-        false => release(session, group, &epochs, false),
+        false => release(session, s, &epochs),
     }
 }
 
-fn release(
-    session: &mut Session,
-    group: &str,
-    epochs: &[i64],
-    uncount: bool,
-) -> Result<(), Failure> {
+/// Gives back the claims of lives that have ended. Their attempts have failed, and wait as after any failure, but by chance up to half as long
+/// again, so that those that were in hand together aren't so the next time.
+fn release(session: &mut Session, s: &Subscription, epochs: &[i64]) -> Result<(), Failure> {
     let sql = "UPDATE consumer_group_events
-               SET state = 1, due_at = 'epoch', attempt = attempt - $3
+               SET state = 1, due_at = clock_timestamp() + interval '1 millisecond' * (1 + random() / 2)
+                 * least($3::float8 * 2::float8 ^ least(attempt - 1, 62), $4::float8)
                WHERE group_id = $1 AND epoch = ANY($2) AND state = 2";
-    session.execute(sql, &[&group, &epochs, &i32::from(uncount)])?;
+    let (first, longest) = (millis(s.backoff.first), millis(s.backoff.longest));
+    session.execute(sql, &[&s.group, &epochs, &first, &longest])?;
     Ok(())
+}
+
+/// Whether the claims are held; they stay so until the transaction ends, since whoever takes one over waits for it.
+pub(super) fn hold(session: &mut Session, fences: &[&Fence]) -> Result<Vec<bool>, Failure> {
+    let sql = "SELECT f.number FROM unnest($1::int8[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::int4[])
+                 AS f (number, group_id, topic, msg_offset, epoch, turn)
+               JOIN consumer_group_events e USING (group_id, topic, msg_offset)
+               WHERE e.state = 2 AND e.epoch = f.epoch AND e.turn = f.turn
+               ORDER BY e.group_id, e.topic, e.msg_offset FOR SHARE OF e";
+    let claims = || fences.iter().map(|fence| &fence.claim);
+    let numbers: Vec<i64> = (0..fences.len() as i64).collect();
+    let groups: Vec<&str> = fences.iter().map(|fence| fence.group.as_str()).collect();
+    let topics: Vec<&str> = claims().map(|claim| claim.topic.as_str()).collect();
+    let offsets: Vec<i64> = claims().map(|claim| sql_offset(claim.offset)).collect();
+    let epochs: Vec<i64> = claims().map(|claim| claim.epoch as i64).collect();
+    let turns: Vec<i32> = claims().map(|claim| claim.turn as i32).collect();
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
+        [&numbers, &groups, &topics, &offsets, &epochs, &turns];
+    let mut held = vec![false; fences.len()];
+    for row in session.query(sql, &values)? {
+        held[column::<i64>(&row, 0)? as usize] = true;
+    }
+    Ok(held)
 }
 
 /// Gives back what the member has claimed without having heard of it, uncounted.
@@ -149,7 +151,7 @@ pub(super) fn settle_locks(
 ) -> Result<Vec<Lock>, Failure> {
     let mut ids = Vec::new();
     for (claim, outcome) in settlements {
-        if let Outcome::Dead(_) = outcome {
+        if outcome.death().is_some() {
             ids.push(database.topic(session, &claim.topic.dead_or_invalid()?)?.id);
         }
     }
@@ -168,30 +170,26 @@ pub(super) fn settle(
 ) -> Result<Settlement, Failure> {
     let mut settled = vec![Settled::Lost; settlements.len()];
     let (mut ended, mut put_off) = (Held::default(), Held::default());
-    let (mut delays, mut uncounts) = (Vec::new(), Vec::new());
+    let mut put_off_by = PutOff::default();
     // Settled before, in the same call: whatever came of it, it isn't held any more.
     let mut seen = HashSet::new();
     for (number, (claim, outcome)) in settlements.iter().enumerate() {
         if !seen.insert(claim) {
             continue;
         }
-        match outcome {
-            Outcome::Finished | Outcome::Dead(_) => ended.push(number, claim),
-            Outcome::Retry(delay) => {
+        match outcome.again() {
+            None => ended.push(number, claim),
+            Some((delay, step)) => {
                 put_off.push(number, claim);
-                delays.push(millis(*delay));
-                uncounts.push(0);
-            }
-            Outcome::Released => {
-                put_off.push(number, claim);
-                delays.push(0.0);
-                uncounts.push(1);
+                put_off_by.delays.push(millis(delay.unwrap_or_default()));
+                put_off_by.uncounts.push(i32::from(delay.is_none()));
+                put_off_by.steps.push(step.map(|step| step as i32));
             }
         }
     }
     let mut freed = false;
     if !put_off.numbers.is_empty() {
-        for number in put_off.postpone(session, group, &delays, &uncounts)? {
+        for number in put_off.postpone(session, group, &put_off_by)? {
             settled[number] = Settled::Done;
             freed = true;
         }
@@ -206,10 +204,8 @@ pub(super) fn settle(
         freed |= free(session, group, &keys)?;
     }
     let dead = settlements.iter().zip(&settled).filter_map(|((claim, outcome), settled)| {
-        match (outcome, settled) {
-            (Outcome::Dead(error), Settled::Done) => Some((claim, error.as_str())),
-            _ => None,
-        }
+        let death = outcome.death().filter(|_| *settled == Settled::Done)?;
+        Some((claim, death))
     });
     freed |= bury(database, session, group, dead.collect())?;
     Ok(Settlement { settled, freed })
@@ -233,18 +229,26 @@ struct Held<'a> {
     topics: Vec<&'a str>,
     offsets: Vec<i64>,
     epochs: Vec<i64>,
-    attempts: Vec<i32>,
+    turns: Vec<i32>,
+}
+
+/// How claims are put off, as columns.
+#[derive(Default)]
+struct PutOff {
+    delays: Vec<f64>,
+    uncounts: Vec<i32>,
+    steps: Vec<Option<i32>>,
 }
 
 /// The claimed events among the parameters `$2` to `$6`, as `h`, with the `place` of each one's row.
 const HELD: &str = "
     (SELECT c.*, e.place FROM unnest($2::int8[], $3::text[], $4::int8[], $5::int8[], $6::int4[])
-       AS c (number, topic, msg_offset, epoch, attempt), LATERAL (
-         SELECT ctid AS place, group_id, topic, msg_offset, state, epoch, attempt
+       AS c (number, topic, msg_offset, epoch, turn), LATERAL (
+         SELECT ctid AS place, group_id, topic, msg_offset, state, epoch, turn
          FROM consumer_group_events WHERE (group_id, topic, msg_offset) >= ($1, c.topic, c.msg_offset)
          ORDER BY group_id, topic, msg_offset LIMIT 1) e
      WHERE e.group_id = $1 AND e.topic = c.topic AND e.msg_offset = c.msg_offset
-       AND e.state = 2 AND e.epoch = c.epoch AND e.attempt = c.attempt) AS h";
+       AND e.state = 2 AND e.epoch = c.epoch AND e.turn = c.turn) AS h";
 
 impl<'a> Held<'a> {
     fn push(&mut self, number: usize, claim: &'a Claim) {
@@ -252,7 +256,7 @@ impl<'a> Held<'a> {
         self.topics.push(claim.topic.as_str());
         self.offsets.push(sql_offset(claim.offset));
         self.epochs.push(claim.epoch as i64);
-        self.attempts.push(claim.attempt as i32);
+        self.turns.push(claim.turn as i32);
     }
 
     /// Ends the events; answers which were held, and their keys.
@@ -261,8 +265,8 @@ impl<'a> Held<'a> {
             "DELETE FROM consumer_group_events e USING {HELD} WHERE e.ctid = h.place
              RETURNING h.number, e.key"
         );
-        let Held { numbers, topics, offsets, epochs, attempts } = self;
-        let rows = session.query(&sql, &[&group, numbers, topics, offsets, epochs, attempts])?;
+        let Held { numbers, topics, offsets, epochs, turns } = self;
+        let rows = session.query(&sql, &[&group, numbers, topics, offsets, epochs, turns])?;
         rows.iter().map(|row| Ok((column::<i64>(row, 0)? as usize, column(row, 1)?))).collect()
     }
 
@@ -271,19 +275,20 @@ impl<'a> Held<'a> {
         &self,
         session: &mut Session,
         group: &str,
-        delays: &[f64],
-        uncounts: &[i32],
+        by: &PutOff,
     ) -> Result<Vec<usize>, Failure> {
         let sql = format!(
             "UPDATE consumer_group_events e SET state = 1, attempt = e.attempt - d.uncount,
+               step = coalesce(d.step, e.step),
                due_at = clock_timestamp() + d.delay * interval '1 millisecond'
-             FROM {HELD} JOIN unnest($2::int8[], $7::float8[], $8::int4[])
-               AS d (number, delay, uncount) ON d.number = h.number
+             FROM {HELD} JOIN unnest($2::int8[], $7::float8[], $8::int4[], $9::int4[])
+               AS d (number, delay, uncount, step) ON d.number = h.number
              WHERE e.ctid = h.place RETURNING h.number"
         );
-        let Held { numbers, topics, offsets, epochs, attempts } = self;
-        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
-            [&group, numbers, topics, offsets, epochs, attempts, &delays, &uncounts];
+        let Held { numbers, topics, offsets, epochs, turns } = self;
+        let PutOff { delays, uncounts, steps } = by;
+        let values: [&(dyn tokio_postgres::types::ToSql + Sync); 9] =
+            [&group, numbers, topics, offsets, epochs, turns, delays, uncounts, steps];
         let rows = session.query(&sql, &values)?;
         rows.iter().map(|row| Ok(column::<i64>(row, 0)? as usize)).collect()
     }
@@ -307,12 +312,12 @@ pub(super) fn first_of_key(topic: &str, key: &str) -> String {
     )
 }
 
-/// Takes the first event of each key out of its park; answers whether there was one.
+/// Takes the first event of each key out of its park, to be claimed behind those that wait already; answers whether there was one.
 fn free(session: &mut Session, group: &str, keys: &[(&str, &str)]) -> Result<bool, Failure> {
     let (topics, keys): (Vec<&str>, Vec<&str>) = keys.iter().copied().unzip();
     let first = first_of_key("k.topic", "k.key");
     let sql = format!(
-        "UPDATE consumer_group_events SET state = 1, due_at = 'epoch' WHERE ctid = ANY (ARRAY(
+        "UPDATE consumer_group_events SET state = 1, due_at = clock_timestamp() WHERE ctid = ANY (ARRAY(
            SELECT first.place FROM unnest($2::text[], $3::text[]) AS k (topic, key), LATERAL {first}
            WHERE first.is_of_key AND first.state = 0))"
     );
@@ -324,16 +329,15 @@ fn bury(
     database: &Database,
     session: &mut Session,
     group: &str,
-    dead: Vec<(&Claim, &str)>,
+    dead: Vec<(&Claim, Death<'_>)>,
 ) -> Result<bool, Failure> {
     let mut letters: BTreeMap<Topic, Vec<NewEvent>> = BTreeMap::new();
-    for (claim, error) in &dead {
+    for (claim, death) in &dead {
         let info = database.topic(session, &claim.topic)?;
         let found = events::get(session, &info, &claim.topic, &[sql_offset(claim.offset)])?;
-        let event = found.into_iter().next().ok_or_else(|| {
-            Failure::Value(format!("event {} of {} is gone", claim.offset, claim.topic))
-        })?;
-        let headers = dead_headers(event.headers, claim, group, error);
+        // Of an event that was deleted meanwhile there is nothing to keep.
+        let Some(event) = found.into_iter().next() else { continue };
+        let headers = dead_headers(event.headers, claim, group, *death);
         let topic = claim.topic.dead_or_invalid()?;
         let letter = NewEvent { topic: topic.clone(), key: event.key, value: event.value, headers };
         letters.entry(topic).or_default().push(letter);
@@ -343,35 +347,4 @@ fn bury(
         events::insert(session, &info, letters)?;
     }
     Ok(!dead.is_empty())
-}
-
-/// Every group's position in a topic of this extent.
-pub(super) fn positions(
-    session: &mut Session,
-    info: &TopicInfo,
-    topic: &Topic,
-    first: Offset,
-    next: Offset,
-) -> Result<Vec<GroupPosition>, Failure> {
-    let sql = format!(
-        "SELECT o.group_id, o.group_offset + 1, u.first,
-           u.count + CASE WHEN $2 - o.group_offset <= $3
-             THEN (SELECT count(*) FROM {} t
-                   WHERE t.msg_offset > o.group_offset AND t.msg_offset < $2)
-             ELSE $2 - o.group_offset - 1 END
-         FROM consumer_group_offsets o, LATERAL (
-           SELECT count(*) AS count, min(e.msg_offset) AS first FROM consumer_group_events e
-           WHERE e.group_id = o.group_id AND e.topic = o.topic) u
-         WHERE o.topic = $1 ORDER BY o.group_id",
-        info.table
-    );
-    let rows = session.query(&sql, &[&topic.as_str(), &sql_offset(next), &COUNT_MOST])?;
-    let position = |row| {
-        let (taken, unfinished): (i64, Option<i64>) = (column(row, 1)?, column(row, 2)?);
-        // Below the first event that is left there is nothing that could be unfinished.
-        let committed = unfinished.map_or((taken as Offset).max(first), |first| first as Offset);
-        let lag = column::<i64>(row, 3)? as u64;
-        Ok(GroupPosition { group: column(row, 0)?, committed, lag })
-    };
-    rows.iter().map(position).collect()
 }

@@ -1,6 +1,7 @@
 //! A member of a group: looks, claims what was found, and waits for a wake-up between.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::session::{End, Lock, Session};
 use super::topic::TopicInfo;
 use super::{group, listen, Shared};
 use crate::consumer::new_epoch;
+use crate::lease::Touch;
 use crate::waiter::{Waiter, LOOK_ANYWAY};
 use crate::{Claim, Consumer, Delivery, Outcome, Result, Settled, Subscription, Topic};
 
@@ -18,6 +20,8 @@ pub(super) struct Member {
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     life: Mutex<Life>,
+    /// Counts claims.
+    turn: AtomicUsize,
     waiter: Waiter,
     left: bool,
 }
@@ -27,6 +31,7 @@ struct Life {
     epoch: u64,
     /// When the lease was last extended.
     seen: Instant,
+    touch: Touch,
     /// The claims that were handed to the caller and aren't settled.
     held: HashSet<Claim>,
     /// The connection was lost during a claim: there may be claims in the database that nobody has heard of.
@@ -34,8 +39,9 @@ struct Life {
 }
 
 impl Life {
-    fn new(epoch: u64) -> Life {
-        Life { epoch, seen: Instant::now(), held: HashSet::new(), in_doubt: false }
+    fn new(epoch: u64, lease: Duration) -> Life {
+        let (seen, touch) = (Instant::now(), Touch::new(lease));
+        Life { epoch, seen, touch, held: HashSet::new(), in_doubt: false }
     }
 
     /// The lease was extended; with another epoch the claims of the old one are lost.
@@ -45,13 +51,15 @@ impl Life {
         }
         self.epoch = epoch;
         self.seen = seen;
+        self.touch.made();
     }
 }
 
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, epoch: u64) -> Member {
-        let life = Mutex::new(Life::new(epoch));
-        Member { shared, subscription, life, waiter: Waiter::default(), left: false }
+        let life = Mutex::new(Life::new(epoch, subscription.lease));
+        let (turn, waiter) = (AtomicUsize::new(0), Waiter::default());
+        Member { shared, subscription, life, turn, waiter, left: false }
     }
 
     /// Held while the life is extended: of two threads that find it over, one begins another.
@@ -70,21 +78,25 @@ impl Member {
 
     /// One look: what can be claimed, and when to look again if that is nothing.
     fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
-        let (epoch, seen, in_doubt) = {
+        let (epoch, seen, in_doubt, may_expire) = {
             let life = self.life();
-            (life.epoch, life.seen, life.in_doubt)
+            (life.epoch, life.seen, life.in_doubt, life.touch.may_expire())
         };
         let s = &*self.subscription;
-        let mut found = self.shared.database.run(|session| {
+        let found = self.shared.database.run(|session| {
             let topics = self.topics(session)?;
-            claim::look(session, s, &topics, epoch)
-        })?;
+            claim::look(session, s, &topics, epoch, may_expire)
+        });
+        let mut found = found.inspect_err(|_| self.life().touch.failed())?;
         found.all_due |= in_doubt;
         let mut deliveries = Vec::new();
+        let left = (s.lease / 3).saturating_sub(seen.elapsed());
         if found.anything() {
             deliveries = self.claim_found(&found, max)?;
-        } else if seen.elapsed() >= s.lease / 3 {
+        } else if left.is_zero() {
             self.extend()?;
+        } else {
+            found.again = found.again.min(left);
         }
         // While no wake-ups arrive.
         let again = match self.shared.listener.is_listening() {
@@ -102,7 +114,8 @@ impl Member {
         life.in_doubt = true;
         let seen = Instant::now();
         let s = &*self.subscription;
-        let (epoch, deliveries) = self.shared.database.run_until(deadline, |session| {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let claimed = self.shared.database.run_until(deadline, |session| {
             let topics = self.topics(session)?;
             session.transaction(&[self.lock()], |session| {
                 let epoch = live(session, s, life.epoch)?;
@@ -110,9 +123,9 @@ impl Member {
                     group::release_unheard(session, s, epoch, &life.held)?;
                 }
                 if found.expired {
-                    group::expire(session, &s.group)?;
+                    group::expire(session, s)?;
                 }
-                let deliveries = claim::claim(session, s, &topics, found, epoch, max)?;
+                let deliveries = claim::claim(session, s, &topics, found, epoch, (max, turn))?;
                 // A server that crashed would hand them to others, while their functions run here.
                 let then = match deliveries.is_empty() {
                     true => String::new(),
@@ -120,7 +133,8 @@ impl Member {
                 };
                 Ok(((epoch, deliveries), End::Quick(then)))
             })
-        })?;
+        });
+        let (epoch, deliveries) = claimed.inspect_err(|_| life.touch.failed())?;
         life.live_on(epoch, seen);
         life.in_doubt = false;
         life.held.extend(deliveries.iter().map(|delivery| delivery.claim.clone()));
@@ -197,9 +211,18 @@ impl Consumer for Member {
             session.transaction(&[self.lock()], |session| {
                 Ok((live(session, s, life.epoch)?, End::Quick(String::new())))
             })
-        })?;
+        });
+        let epoch = epoch.inspect_err(|_| life.touch.failed())?;
         life.live_on(epoch, seen);
         Ok(())
+    }
+
+    fn generation(&self) -> u64 {
+        self.life().epoch
+    }
+
+    fn holds(&self, claim: &Claim) -> bool {
+        claim.epoch == self.generation()
     }
 
     fn interrupt(&self) {

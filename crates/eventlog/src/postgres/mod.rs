@@ -2,7 +2,7 @@
 //!
 //! `conninfo` reads the connection string with `options` and `tls`, `client`, `connection` and `session` talk to the server, `schema` lays the database out,
 //! `topic` knows how far a topic may be read. `writer` is the thread that appends, with `append` as its work; `events` is
-//! the reading, `group` and `claim` are a consumer group's changes, `member` a consumer on top of them, `listen` the wake-ups.
+//! the reading, `group`, `claim` and `position` are a consumer group's changes, `member` a consumer on top of them, `listen` the wake-ups.
 //!
 //! Opening a log doesn't need the server. Calls while it is away fail as unavailable, and find it when it is back.
 
@@ -16,6 +16,7 @@ mod group;
 mod listen;
 mod member;
 mod options;
+mod position;
 mod schema;
 mod session;
 mod tls;
@@ -117,7 +118,7 @@ impl EventLog for PostgresLog {
         database.run(|session| {
             let info = database.topic(session, topic)?;
             let (first, next) = events::extent(session, &info)?;
-            let groups = group::positions(session, &info, topic, first, next)?;
+            let groups = position::positions(session, &info, topic, first, next)?;
             Ok(vec![PartitionOffsets { partition: 0, first, next, groups }])
         })
     }
@@ -131,6 +132,20 @@ impl EventLog for PostgresLog {
         })
     }
 
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        let topic = topic.as_str();
+        self.shared.database.run(|session| {
+            if !position::has_position(session, from, topic)? {
+                return Ok(());
+            }
+            // Whoever else adopts it holds this, too.
+            session.transaction(&[Lock::Group(group::lock_key(from))], |session| {
+                position::adopt(session, topic, from, groups)?;
+                Ok(((), End::Durable(String::new())))
+            })
+        })
+    }
+
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         subscription.check()?;
         let (s, epoch) = (Arc::new(subscription), new_epoch());
@@ -140,7 +155,7 @@ impl EventLog for PostgresLog {
             let topics = topics.collect::<Result<Vec<_>, _>>()?;
             session.transaction(&[Lock::Group(group::lock_key(&s.group))], |session| {
                 for (topic, info) in s.topics.iter().zip(&topics) {
-                    group::begin(session, &s, topic, info)?;
+                    position::begin(session, &s, topic, info)?;
                 }
                 group::admit(session, &s, epoch)?;
                 Ok(((), End::Durable(listen::wake_others(name))))

@@ -8,7 +8,7 @@ use super::session::{End, Lock, Session};
 use crate::{Invalid, Topic};
 
 /// The layout below.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// The channel of wake-ups.
 pub(super) const CHANNEL: &str = "spacer";
@@ -49,6 +49,8 @@ CREATE TABLE consumer_group_events (
   attempt integer NOT NULL,
   epoch bigint NOT NULL,
   due_at timestamptz NOT NULL,
+  turn integer NOT NULL DEFAULT 0, -- how often it was handed out
+  step integer NOT NULL DEFAULT 0, -- how far earlier attempts have come
   PRIMARY KEY (group_id, topic, msg_offset)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX consumer_group_events_key
@@ -71,15 +73,21 @@ BEGIN
 END $$;
 ";
 
+/// What makes each layout the next one, from the first on.
+const UPGRADES: [&str; 1] =
+    ["ALTER TABLE consumer_group_events ADD COLUMN turn integer NOT NULL DEFAULT 0,
+       ADD COLUMN step integer NOT NULL DEFAULT 0;"];
+
 /// Lays an empty database out, brings one of the first Spacer's up to date, and refuses one of the future.
 pub(super) fn prepare(session: &mut Session, store: &str) -> Result<(), Failure> {
-    if found(session, store)? {
+    if found(session, store)? == VERSION {
         return Ok(());
     }
     session.set_at_length(true);
     let prepared = session.transaction(&[Lock::Layout], |session| {
         // Another process may have been faster.
-        if !found(session, store)? {
+        let version = found(session, store)?;
+        if version == 0 {
             session.batch(LAYOUT).map_err(|failure| match failure.code() {
                 Some(
                     &(tokio_postgres::error::SqlState::DUPLICATE_TABLE
@@ -89,6 +97,10 @@ pub(super) fn prepare(session: &mut Session, store: &str) -> Result<(), Failure>
             })?;
             adopt_all(session, store)?;
             session.execute("INSERT INTO spacer_layout VALUES ($1)", &[&VERSION])?;
+        } else if version < VERSION {
+            let upgrades = UPGRADES.iter().skip(version as usize - 1);
+            upgrades.into_iter().try_for_each(|sql| session.batch(sql))?;
+            session.execute("UPDATE spacer_layout SET version = $1", &[&VERSION])?;
         }
         Ok(((), End::Durable(String::new())))
     });
@@ -96,17 +108,18 @@ pub(super) fn prepare(session: &mut Session, store: &str) -> Result<(), Failure>
     prepared
 }
 
-fn found(session: &mut Session, store: &str) -> Result<bool, Failure> {
+/// Which layout is there; 0 for none.
+fn found(session: &mut Session, store: &str) -> Result<i32, Failure> {
     // A look at the catalogue, since to_regclass answers from a cache that needn't have heard of another's commit.
     let sql = "SELECT EXISTS (SELECT FROM pg_class
                  WHERE relname = 'spacer_layout' AND pg_table_is_visible(oid))";
     let row = session.query_one(sql, &[])?;
     if !column::<bool>(&row, 0)? {
-        return Ok(false);
+        return Ok(0);
     }
     let row = session.query_one("SELECT max(version) FROM spacer_layout", &[])?;
     match column::<Option<i32>>(&row, 0)? {
-        Some(1..=VERSION) => Ok(true),
+        Some(version @ 1..=VERSION) => Ok(version),
         Some(found) => {
             let (found, known) = (found.into(), VERSION.into());
             Err(Invalid::NewerLayout { store: store.to_owned(), found, known }.into())
@@ -178,8 +191,12 @@ pub(super) fn declare(session: &mut Session, store: &str, topics: &[Topic]) -> R
 }
 
 /// The name of a topic's table, as the first Spacer's unquoted `topic_NAME` would find it; shortened where it would be
-/// too long for PostgreSQL.
-const RELATION: &str = "CASE WHEN length($1::text) <= 57 THEN 'topic_' || lower($1)
+/// too long for PostgreSQL, or where another topic's index or sequence has it.
+const RELATION: &str = "CASE WHEN length($1::text) <= 57 AND NOT EXISTS (
+                          SELECT FROM pg_class c WHERE c.relname = 'topic_' || lower($1)
+                            AND c.relnamespace = current_schema()::regnamespace
+                            AND c.relkind IN ('i', 'I', 'S'))
+                        THEN 'topic_' || lower($1)
                         ELSE 'topic_' || left(lower($1), 24) || '_' || md5(lower($1)) END";
 
 /// Makes a topic's table, or takes one that is there.

@@ -267,6 +267,15 @@ impl Loop {
         );
         let outcome = match outcome {
             Ok(Outcome::Repeated) => append::answer_repeated(&mut session, &mut together),
+            Ok(Outcome::Fenced(lost)) => {
+                for number in lost.into_iter().rev() {
+                    let job = together.remove(number);
+                    if let Some(fence) = &job.append.fence {
+                        job.answer.give(Err(fence.lost()));
+                    }
+                }
+                Ok(())
+            }
             Ok(Outcome::Stored(stored)) => {
                 // First the wake-ups: what is acknowledged has been announced.
                 if session.has_answered() {

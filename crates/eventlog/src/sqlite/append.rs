@@ -47,6 +47,12 @@ impl AppendJob {
     fn place(&mut self, connection: &Connection, tails: &mut Vec<Tail>) -> Result<bool, Failure> {
         let mut stored = mem::replace(&mut self.stored, Ok(Vec::new())).unwrap_or_default();
         stored.clear();
+        if let Some(fence) = &self.append.fence {
+            if !group::holds(connection, &fence.group, &fence.claim)? {
+                self.stored = Err(fence.lost());
+                return Ok(false);
+            }
+        }
         for event in &self.append.events {
             if let Err(failure) = Tail::find(tails, connection, &event.topic) {
                 let Failure::Error(error) = failure else { return Err(failure) };

@@ -4,13 +4,7 @@ use std::fs;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use rustix::time::{clock_gettime, ClockId};
-
-/// Milliseconds since the machine started, sleep included.
-pub(super) fn since_boot() -> i64 {
-    let now = clock_gettime(ClockId::Boottime);
-    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
-}
+pub(super) use crate::lease::since_boot;
 
 /// A name for this run of the machine: a lease from another one is over, whatever its time says.
 pub(super) fn boot_id() -> &'static str {

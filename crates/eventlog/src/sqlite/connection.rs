@@ -84,7 +84,8 @@ impl Database {
     /// Makes the file where it is missing, for whoever its folder belongs to. SQLite would make it for root, and its
     /// companions are those of the file's owner.
     fn own_new_file(&self) -> Result<()> {
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&self.path);
+        let made =
+            OpenOptions::new().write(true).create_new(true).mode(owner::FILE_MODE).open(&self.path);
         let given = match made {
             Ok(_) => owner::give_to_folders_owner(&self.path),
             // There already, or SQLite says what is wrong.

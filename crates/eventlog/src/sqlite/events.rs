@@ -5,6 +5,7 @@ use rusqlite::{params, Connection, OptionalExtension};
 
 use super::connection::Failure;
 use super::schema::table;
+use crate::model::Page;
 use crate::{Error, Event, Headers, NewEvent, Offset, Read, Start, Timestamp, Topic};
 
 /// Offsets begin here.
@@ -165,7 +166,13 @@ pub(super) fn read(
     let limit = i64::try_from(read.limit).unwrap_or(i64::MAX);
     let from = sql_offset(read.from);
     let rows = statement.query_map(params![from, limit, read.key], |row| event(topic, row))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut page = Page::new(read);
+    for event in rows {
+        if !page.add(event?) {
+            break;
+        }
+    }
+    Ok(page.events)
 }
 
 /// The event at an offset, unless it was deleted.

@@ -11,10 +11,9 @@ use super::clock::{boot_id, millis, since_boot};
 use super::connection::Failure;
 use super::events::{self, sql_offset};
 use super::schema::table;
-use crate::consumer::{dead_headers, WINDOW};
-use crate::{
-    Claim, GroupPosition, NewEvent, Offset, Outcome, Settled, Subscription, Timestamp, Topic,
-};
+use crate::consumer::{dead_headers, Death, WINDOW};
+use crate::share::{Quota, Source};
+use crate::{Claim, NewEvent, Offset, Outcome, Settled, Subscription, Timestamp, Topic};
 
 /// A row's state in `consumer_group_events`; two indexes of the layout name the numbers.
 #[derive(Clone, Copy)]
@@ -28,24 +27,10 @@ fn now() -> i64 {
     Timestamp::now().0 as i64
 }
 
-/// Gives the group a position in the topic, if it has none.
-pub(super) fn begin(
-    connection: &Connection,
-    group: &str,
-    topic: &Topic,
-    taken: Offset,
-) -> Result<(), Failure> {
-    let sql = "INSERT OR IGNORE INTO consumer_group_offsets (group_id, topic, taken)
-               VALUES (?1, ?2, ?3)";
-    let taken = sql_offset(taken);
-    connection.prepare_cached(sql)?.execute(params![group, topic.as_str(), taken])?;
-    Ok(())
-}
-
 /// Starts a member's life, and ends the one that it had.
 pub(super) fn admit(connection: &Connection, s: &Subscription, epoch: u64) -> Result<(), Failure> {
     if let Some(old) = living(connection, s)? {
-        release(connection, &s.group, old, false)?;
+        release(connection, s, old, true)?;
     }
     let sql = "INSERT OR REPLACE INTO consumer_group_members
                (group_id, member_id, epoch, boot_id, lease_until) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -82,27 +67,69 @@ pub(super) fn dismiss(
     let sql = "DELETE FROM consumer_group_members
                WHERE group_id = ?1 AND member_id = ?2 AND epoch = ?3";
     connection.prepare_cached(sql)?.execute(params![s.group, s.member, epoch as i64])?;
-    release(connection, &s.group, epoch, true)
+    release(connection, s, epoch, false)
 }
 
 const DEAD: &str = "group_id = ?1 AND (boot_id <> ?2 OR lease_until <= ?3)";
 
-/// Ends the lives that are over.
-pub(super) fn expire(connection: &Connection, group: &str) -> Result<(), Failure> {
+/// Ends the lives that are over; answers whether there was one.
+pub(super) fn expire(connection: &Connection, s: &Subscription) -> Result<bool, Failure> {
     let sql = format!("DELETE FROM consumer_group_members WHERE {DEAD} RETURNING epoch");
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows =
-        statement.query_map(params![group, boot_id(), since_boot()], |row| row.get::<_, i64>(0))?;
+    let rows = statement
+        .query_map(params![s.group, boot_id(), since_boot()], |row| row.get::<_, i64>(0))?;
     let epochs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    epochs.into_iter().try_for_each(|epoch| release(connection, group, epoch as u64, false))
+    epochs.iter().try_for_each(|epoch| release(connection, s, *epoch as u64, true))?;
+    Ok(!epochs.is_empty())
 }
 
-fn release(connection: &Connection, group: &str, epoch: u64, uncount: bool) -> Result<(), Failure> {
-    let sql = "UPDATE consumer_group_events SET state = 1, due_at = 0, attempt = attempt - ?3
+/// Gives the claims of a life back. Attempts that are counted have failed, and wait as after any failure, but by chance up to half as long again, so
+/// that those that were in hand together aren't so the next time.
+fn release(
+    connection: &Connection,
+    s: &Subscription,
+    epoch: u64,
+    counted: bool,
+) -> Result<(), Failure> {
+    let sql = "SELECT topic, msg_offset, attempt FROM consumer_group_events
                WHERE group_id = ?1 AND epoch = ?2 AND state = 2";
-    connection.prepare_cached(sql)?.execute(params![group, epoch as i64, uncount])?;
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![s.group, epoch as i64], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, u32>(2)?))
+    })?;
+    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let sql = "UPDATE consumer_group_events SET state = 1, attempt = ?4,
+                 due_at = ?5 + abs(random()) % (?6 / 2 + 1)
+               WHERE group_id = ?1 AND topic = ?2 AND msg_offset = ?3";
+    let mut update = connection.prepare_cached(sql)?;
+    for (topic, offset, attempt) in rows {
+        let (attempt, due, wait) = match counted {
+            true => {
+                let wait = millis(s.backoff.after(attempt));
+                (attempt, now().saturating_add(wait), wait)
+            }
+            false => (attempt - 1, 0, 0),
+        };
+        update.execute(params![s.group, topic, offset, attempt, due, wait])?;
+    }
     Ok(())
 }
+
+/// Whether a claim is held, and stays so while the transaction lasts.
+pub(super) fn holds(connection: &Connection, group: &str, claim: &Claim) -> Result<bool, Failure> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM consumer_group_events WHERE {HELD})");
+    let values = params![
+        group,
+        claim.topic.as_str(),
+        sql_offset(claim.offset),
+        claim.epoch as i64,
+        claim.turn
+    ];
+    Ok(connection.prepare_cached(&sql)?.query_row(values, |row| row.get(0))?)
+}
+
+const HELD: &str = "group_id = ?1 AND topic = ?2 AND msg_offset = ?3 AND state = 2
+                    AND epoch = ?4 AND turn = ?5";
 
 /// Whether anybody would claim a topic's events.
 pub(super) fn is_read(connection: &Connection, topic: &Topic) -> Result<bool, Failure> {
@@ -112,13 +139,24 @@ pub(super) fn is_read(connection: &Connection, topic: &Topic) -> Result<bool, Fa
     Ok(connection.prepare_cached(sql)?.query_row([topic.as_str()], |row| row.get(0))?)
 }
 
-/// Whether a claim would find something, or that this life of the member is over; and when to look again by the clock
-/// if not. Reads only.
+/// What a look has found.
+pub(super) struct Found {
+    /// By the place of the topic in the subscription.
+    pub sources: Vec<Source>,
+    /// Whether a claim would come to something.
+    pub anything: bool,
+    /// When to look again by the clock if not.
+    pub again: Duration,
+}
+
+/// Looks for what a claim would find, or that this life of the member is over. Others' lives are looked at if the
+/// member may end them. Reads only.
 pub(super) fn peek(
     connection: &Connection,
     s: &Subscription,
     epoch: u64,
-) -> Result<(bool, Duration), Failure> {
+    may_expire: bool,
+) -> Result<Found, Failure> {
     let (now, boot) = (now(), since_boot());
     let mut again = s.lease / 3;
     let mut sooner = |at: Option<i64>, now: i64| {
@@ -127,7 +165,7 @@ pub(super) fn peek(
             again = again.min(Duration::from_millis((at - now) as u64 + 1));
         }
     };
-    let mut found = false;
+    let mut sources = Vec::with_capacity(s.topics.len());
     for topic in &s.topics {
         let sql = format!(
             "SELECT EXISTS (SELECT 1 FROM {} WHERE msg_offset >= (
@@ -139,60 +177,90 @@ pub(super) fn peek(
         let (untouched, due): (bool, Option<i64>) = connection
             .prepare_cached(&sql)?
             .query_row(params![s.group, topic.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        found |= untouched || due.is_some_and(|due| due <= now);
+        let is_due = due.is_some_and(|due| due <= now);
+        sources.push(Source { due: is_due, untouched, in_hand: 0 });
         sooner(due, now);
     }
+    count_in_hand(connection, s, epoch, &mut sources)?;
+    let mut found = sources.iter().any(|source| source.due || source.untouched);
     let sql = "SELECT min(CASE boot_id WHEN ?2 THEN lease_until ELSE 0 END)
                FROM consumer_group_members WHERE group_id = ?1";
     let until: Option<i64> =
         connection.prepare_cached(sql)?.query_row(params![s.group, boot_id()], |row| row.get(0))?;
-    found |= until.is_some_and(|until| until <= boot);
-    sooner(until, boot);
-    found &= in_hand(connection, &s.group, epoch)? < s.concurrency;
+    if may_expire {
+        found |= until.is_some_and(|until| until <= boot);
+        sooner(until, boot);
+    }
+    let in_hand: usize = sources.iter().map(|source| source.in_hand).sum();
+    found &= in_hand < s.concurrency;
     let over = living(connection, s)? != Some(epoch);
-    Ok((found || over, again))
+    Ok(Found { sources, anything: found || over, again })
 }
 
-/// How many events the member has in hand.
-pub(super) fn in_hand(connection: &Connection, group: &str, epoch: u64) -> Result<usize, Failure> {
-    let sql = "SELECT count(*) FROM consumer_group_events
-               WHERE group_id = ?1 AND epoch = ?2 AND state = 2";
-    let count: i64 = connection
-        .prepare_cached(sql)?
-        .query_row(params![group, epoch as i64], |row| row.get(0))?;
-    Ok(count as usize)
+/// How many events of each topic the member has in hand.
+pub(super) fn count_in_hand(
+    connection: &Connection,
+    s: &Subscription,
+    epoch: u64,
+    sources: &mut [Source],
+) -> Result<(), Failure> {
+    let sql = "SELECT topic, count(*) FROM consumer_group_events
+               WHERE group_id = ?1 AND epoch = ?2 AND state = 2 GROUP BY topic";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![s.group, epoch as i64])?;
+    while let Some(row) = rows.next()? {
+        let topic = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        let count = row.get::<_, i64>(1)? as usize;
+        let of_topic = s.topics.iter().zip(&mut *sources).find(|(t, _)| t.as_str() == topic);
+        if let Some((_, source)) = of_topic {
+            source.in_hand = count;
+        }
+    }
+    Ok(())
 }
 
-/// Claims up to `max` events of a topic: those whose moment has come first, then untouched ones.
+/// Claims events of a topic: those whose moment has come, the oldest moment first, and untouched ones. Answers how many of each
+/// there were, too.
 pub(super) fn claim(
     connection: &Connection,
     group: &str,
     topic: &Topic,
     epoch: u64,
-    max: usize,
-) -> Result<Vec<Claim>, Failure> {
-    let claim = |offset: i64, attempt: u32| Claim {
+    quota: Quota,
+) -> Result<(Vec<Claim>, Quota), Failure> {
+    let claim = |offset: i64, attempt: u32, turn: u32, step: u32| Claim {
         topic: topic.clone(),
         partition: 0,
         offset: offset as Offset,
         attempt,
+        turn,
+        step,
         epoch,
     };
-    let sql = "UPDATE consumer_group_events SET state = 2, attempt = attempt + 1, epoch = ?5
-               WHERE group_id = ?1 AND topic = ?2 AND msg_offset IN (
-                 SELECT msg_offset FROM consumer_group_events
-                 WHERE group_id = ?1 AND topic = ?2 AND state = 1 AND due_at <= ?3
-                 ORDER BY msg_offset LIMIT ?4)
-               RETURNING msg_offset, attempt";
-    let mut statement = connection.prepare_cached(sql)?;
-    let values = params![group, topic.as_str(), now(), max as i64, epoch as i64];
-    let rows = statement.query_map(values, |row| Ok(claim(row.get(0)?, row.get(1)?)))?;
-    let mut claims = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    if claims.len() < max {
-        take_in(connection, group, topic, max, &mut claims, |offset| claim(offset, 1))?;
+    let mut claims = Vec::new();
+    if quota.due > 0 {
+        let sql = "UPDATE consumer_group_events
+                   SET state = 2, attempt = attempt + 1, turn = turn + 1, epoch = ?5
+                   WHERE group_id = ?1 AND topic = ?2 AND msg_offset IN (
+                     SELECT msg_offset FROM consumer_group_events
+                     WHERE group_id = ?1 AND topic = ?2 AND state = 1 AND due_at <= ?3
+                     ORDER BY due_at, msg_offset LIMIT ?4)
+                   RETURNING msg_offset, attempt, turn, step";
+        let mut statement = connection.prepare_cached(sql)?;
+        let values = params![group, topic.as_str(), now(), quota.due as i64, epoch as i64];
+        let claimed =
+            |row: &rusqlite::Row<'_>| Ok(claim(row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+        let rows = statement.query_map(values, claimed)?;
+        claims = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    }
+    let mut found = Quota { due: claims.len(), untouched: 0 };
+    if quota.untouched > 0 {
+        let max = claims.len() + quota.untouched;
+        take_in(connection, group, topic, max, &mut claims, |offset| claim(offset, 1, 1, 0))?;
+        found.untouched = claims.len() - found.due;
     }
     claims.sort_by_key(|claim| claim.offset);
-    Ok(claims)
+    Ok((claims, found))
 }
 
 /// Takes untouched events in: claims the first of each key, and parks the others, until `max` are claimed.
@@ -222,8 +290,8 @@ fn take_in(
                WHERE group_id = ?1 AND topic = ?2 AND key = ?3)";
     let mut busy = connection.prepare_cached(sql)?;
     let sql = "INSERT INTO consumer_group_events
-               (group_id, topic, msg_offset, key, state, attempt, epoch, due_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)";
+               (group_id, topic, msg_offset, key, state, attempt, turn, epoch, due_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, 0)";
     let mut insert = connection.prepare_cached(sql)?;
     let mut taken = None;
     while claims.len() < max {
@@ -258,70 +326,48 @@ pub(super) fn settle(
     outcome: &Outcome,
 ) -> Result<(Settled, bool), Failure> {
     let (topic, offset) = (claim.topic.as_str(), sql_offset(claim.offset));
-    let again_at = match outcome {
-        Outcome::Finished | Outcome::Dead(_) => None,
-        Outcome::Retry(delay) => Some((now().saturating_add(millis(*delay)), 0)),
-        Outcome::Released => Some((0, 1)),
-    };
-    const HELD: &str = "group_id = ?1 AND topic = ?2 AND msg_offset = ?3 AND state = 2
-                        AND epoch = ?4 AND attempt = ?5";
     let epoch = claim.epoch as i64;
-    if let Some((due, uncount)) = again_at {
+    if let Some((delay, step)) = outcome.again() {
+        let due = delay.map_or(0, |delay| now().saturating_add(millis(delay)));
+        let uncount = delay.is_none();
         let sql = format!(
-            "UPDATE consumer_group_events SET state = {}, due_at = ?6, attempt = attempt - ?7
+            "UPDATE consumer_group_events SET state = {}, due_at = ?6, attempt = attempt - ?7,
+               step = coalesce(?8, step)
              WHERE {HELD}",
             State::Waiting as i64
         );
-        let values = params![group, topic, offset, epoch, claim.attempt, due, uncount];
+        let values = params![group, topic, offset, epoch, claim.turn, due, uncount, step];
         let changed = connection.prepare_cached(&sql)?.execute(values)?;
         return Ok(if changed == 0 { (Settled::Lost, false) } else { (Settled::Done, true) });
     }
 
     let sql = format!("DELETE FROM consumer_group_events WHERE {HELD} RETURNING key");
     let mut statement = connection.prepare_cached(&sql)?;
-    let values = params![group, topic, offset, epoch, claim.attempt];
+    let values = params![group, topic, offset, epoch, claim.turn];
     let key: Option<String> = statement.query_row(values, |row| row.get(0)).optional()?;
     let Some(key) = key else { return Ok((Settled::Lost, false)) };
-    let sql = "UPDATE consumer_group_events SET state = 1, due_at = 0
+    // Behind those that wait already.
+    let sql = "UPDATE consumer_group_events SET state = 1, due_at = ?4
                WHERE group_id = ?1 AND topic = ?2 AND msg_offset = (
                  SELECT min(msg_offset) FROM consumer_group_events
                  WHERE group_id = ?1 AND topic = ?2 AND key = ?3)";
-    let freed = connection.prepare_cached(sql)?.execute(params![group, topic, key])?;
-    if let Outcome::Dead(error) = outcome {
-        bury(connection, group, claim, error)?;
+    let freed = connection.prepare_cached(sql)?.execute(params![group, topic, key, now()])?;
+    let death = outcome.death();
+    if let Some(death) = death {
+        bury(connection, group, claim, death)?;
     }
-    Ok((Settled::Done, freed > 0 || matches!(outcome, Outcome::Dead(_))))
+    Ok((Settled::Done, freed > 0 || death.is_some()))
 }
 
-fn bury(connection: &Connection, group: &str, claim: &Claim, error: &str) -> Result<(), Failure> {
+fn bury(
+    connection: &Connection,
+    group: &str,
+    claim: &Claim,
+    death: Death<'_>,
+) -> Result<(), Failure> {
     // Of an event that was deleted meanwhile there is nothing to keep.
     let Some(event) = events::get(connection, &claim.topic, claim.offset)? else { return Ok(()) };
-    let headers = dead_headers(event.headers, claim, group, error);
+    let headers = dead_headers(event.headers, claim, group, death);
     let topic = claim.topic.dead_or_invalid()?;
     events::insert(connection, &NewEvent { topic, key: event.key, value: event.value, headers })
-}
-
-/// Every group's position in a topic whose events reach from `first` to before `next`.
-pub(super) fn positions(
-    connection: &Connection,
-    topic: &Topic,
-    (first, next): (Offset, Offset),
-) -> Result<Vec<GroupPosition>, Failure> {
-    let sql = "SELECT o.group_id, o.taken, count(e.msg_offset), min(e.msg_offset)
-               FROM consumer_group_offsets o
-               LEFT JOIN consumer_group_events e ON e.group_id = o.group_id AND e.topic = o.topic
-               WHERE o.topic = ?1 GROUP BY o.group_id ORDER BY o.group_id";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([topic.as_str()], |row| {
-        let taken = row.get::<_, i64>(1)? as Offset;
-        let unfinished = row.get::<_, i64>(2)? as u64;
-        let held: Option<i64> = row.get(3)?;
-        Ok(GroupPosition {
-            group: row.get(0)?,
-            committed: held.map_or(taken, |held| held as Offset),
-            // Events that were deleted untouched don't wait for anybody.
-            lag: next.saturating_sub(taken.max(first)) + unfinished,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

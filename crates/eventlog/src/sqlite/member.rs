@@ -1,5 +1,6 @@
 //! A member of a group: looks with a reading connection, claims through the writer, and waits for a wake-up between.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use super::connection::Failure;
 use super::queue::Effect;
 use super::{events, group, Shared};
 use crate::consumer::new_epoch;
+use crate::lease::Touch;
+use crate::share::{self, Source};
 use crate::waiter::{Waiter, LOOK_ANYWAY};
 use crate::{Claim, Consumer, Delivery, Outcome, Result, Settled, Subscription};
 
@@ -16,6 +19,8 @@ pub(super) struct Member {
     shared: Arc<Shared>,
     subscription: Arc<Subscription>,
     life: Mutex<Life>,
+    /// Counts claims.
+    turn: AtomicUsize,
     waiter: Waiter,
     left: bool,
 }
@@ -26,12 +31,15 @@ struct Life {
     epoch: u64,
     /// When the lease was last extended.
     seen: Instant,
+    touch: Touch,
 }
 
 impl Member {
     pub fn new(shared: Arc<Shared>, subscription: Arc<Subscription>, epoch: u64) -> Member {
-        let life = Mutex::new(Life { epoch, seen: Instant::now() });
-        Member { shared, subscription, life, waiter: Waiter::default(), left: false }
+        let touch = Touch::new(subscription.lease);
+        let life = Mutex::new(Life { epoch, seen: Instant::now(), touch });
+        let (turn, waiter) = (AtomicUsize::new(0), Waiter::default());
+        Member { shared, subscription, life, turn, waiter, left: false }
     }
 
     /// Held while the life is extended: of two threads that find it over, one begins another.
@@ -45,19 +53,25 @@ impl Member {
 
     /// One look: what can be claimed, and when to look again if that is nothing.
     fn look(&self, max: usize) -> Result<(Vec<Delivery>, Duration)> {
-        let Life { epoch, seen } = *self.life();
-        let (found, again) = self
+        let Life { epoch, seen, touch } = *self.life();
+        let may_expire = touch.may_expire();
+        let found = self
             .shared
             .database
-            .read(|connection| group::peek(connection, &self.subscription, epoch))?;
+            .read(|connection| group::peek(connection, &self.subscription, epoch, may_expire))
+            .inspect_err(|_| self.life().touch.failed())?;
         // A wake-up may have died with its sender.
-        let again = again.min(LOOK_ANYWAY);
-        if !found && seen.elapsed() < self.subscription.lease / 3 {
-            return Ok((Vec::new(), again));
+        let again = found.again.min(LOOK_ANYWAY);
+        let left = (self.subscription.lease / 3).saturating_sub(seen.elapsed());
+        if !found.anything && !left.is_zero() {
+            return Ok((Vec::new(), again.min(left)));
         }
+        let (turn, mut sources) = (self.turn.fetch_add(1, Ordering::Relaxed), found.sources);
         let deliveries = self.with_life(move |connection, s, epoch| {
-            group::expire(connection, &s.group)?;
-            deliver(connection, s, epoch, max)
+            if may_expire && group::expire(connection, s)? {
+                sources.iter_mut().for_each(|source| source.due = true);
+            }
+            deliver(connection, s, epoch, max, &mut sources, turn)
         })?;
         Ok((deliveries, again))
     }
@@ -69,12 +83,22 @@ impl Member {
     ) -> Result<T> {
         let mut life = self.life();
         let (epoch, seen, s) = (life.epoch, Instant::now(), self.subscription.clone());
-        let (epoch, value) = self.shared.writer.call(false, move |connection| {
+        let done = self.shared.writer.call(false, move |connection| {
             let epoch = live(connection, &s, epoch)?;
             Ok(((epoch, work(connection, &s, epoch)?), Effect::Quiet))
-        })?;
-        *life = Life { epoch, seen };
-        Ok(value)
+        });
+        match done {
+            Ok((epoch, value)) => {
+                life.epoch = epoch;
+                life.seen = seen;
+                life.touch.made();
+                Ok(value)
+            }
+            Err(error) => {
+                life.touch.failed();
+                Err(error)
+            }
+        }
     }
 }
 
@@ -99,29 +123,40 @@ fn deliver(
     s: &Subscription,
     epoch: u64,
     max: usize,
+    sources: &mut [Source],
+    turn: usize,
 ) -> Result<Vec<Delivery>, Failure> {
-    let in_hand = group::in_hand(connection, &s.group, epoch)?;
-    let mut room = max.min(s.concurrency.saturating_sub(in_hand));
+    group::count_in_hand(connection, s, epoch, sources)?;
+    let in_hand = sources.iter().map(|source| source.in_hand).sum();
+    let room = max.min(s.concurrency.saturating_sub(in_hand));
     let mut deliveries = Vec::new();
-    for topic in &s.topics {
-        let mut gone = true;
-        while gone && room > 0 {
-            gone = false;
-            for claim in group::claim(connection, &s.group, topic, epoch, room)? {
+    share::claim_all(sources, room, turn, |n, quota| {
+        let topic = &s.topics[n];
+        let mut left = quota;
+        loop {
+            let (claims, found) = group::claim(connection, &s.group, topic, epoch, left)?;
+            let mut gone = 0;
+            for claim in claims {
                 match events::get(connection, topic, claim.offset)? {
-                    Some(event) => {
-                        room -= 1;
-                        deliveries.push(Delivery { event, claim });
-                    }
+                    Some(event) => deliveries.push(Delivery { event, claim }),
                     // Deleted since the group took it in: done with, and the next of its key may be claimed.
                     None => {
                         group::settle(connection, &s.group, &claim, &Outcome::Finished)?;
-                        gone = true;
+                        gone += 1;
                     }
                 }
             }
+            left.due -= found.due;
+            left.untouched -= found.untouched;
+            if gone == 0 {
+                return Ok::<_, Failure>(share::Quota {
+                    due: quota.due - left.due,
+                    untouched: quota.untouched - left.untouched,
+                });
+            }
+            left.due += gone;
         }
-    }
+    })?;
     Ok(deliveries)
 }
 
@@ -149,6 +184,14 @@ impl Consumer for Member {
 
     fn extend(&self) -> Result<()> {
         self.with_life(|_, _, _| Ok(()))
+    }
+
+    fn generation(&self) -> u64 {
+        self.epoch()
+    }
+
+    fn holds(&self, claim: &Claim) -> bool {
+        claim.epoch == self.epoch()
     }
 
     fn interrupt(&self) {

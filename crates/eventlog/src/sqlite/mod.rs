@@ -1,7 +1,7 @@
 //! The embedded driver: a database file that all processes of a machine share.
 //!
 //! `connection` opens the file, `schema` lays it out, `writer` is the thread that all changes go through, `queue` what
-//! waits for it; `append` and `group` are the changes, `events` the reading, `member` a consumer on top of them. `wake`
+//! waits for it; `append`, `group` and `position` are the changes, `events` the reading, `member` a consumer on top of them. `wake`
 //! carries wake-ups between processes, `checkpoint` keeps the write-ahead log short, `clock` has the leases' time,
 //! `owner` says whose files these are, and `files` who can use them.
 //!
@@ -18,6 +18,7 @@ mod files;
 mod group;
 mod member;
 mod owner;
+mod position;
 mod queue;
 mod schema;
 mod wake;
@@ -118,7 +119,7 @@ impl EventLog for SqliteLog {
     fn offsets(&self, topic: &Topic) -> Result<Vec<PartitionOffsets>> {
         self.shared.database.read(|connection| {
             let (first, next) = events::extent(connection, topic)?;
-            let groups = group::positions(connection, topic, (first, next))?;
+            let groups = position::positions(connection, topic, (first, next))?;
             Ok(vec![PartitionOffsets { partition: 0, first, next, groups }])
         })
     }
@@ -128,14 +129,26 @@ impl EventLog for SqliteLog {
         self.shared.database.read(|connection| events::offset_at(connection, topic, time))
     }
 
+    fn adopt(&self, topic: &Topic, from: &str, groups: &[String]) -> Result<()> {
+        let found =
+            self.shared.database.read(|c| position::has_position(c, from, topic.as_str()))?;
+        if !found {
+            return Ok(());
+        }
+        let (topic, from, groups) = (topic.to_string(), from.to_owned(), groups.to_vec());
+        self.shared.writer.call(true, move |connection| {
+            Ok((position::adopt(connection, &topic, &from, &groups)?, Effect::Quiet))
+        })
+    }
+
     fn join(&self, subscription: Subscription) -> Result<Box<dyn Consumer>> {
         subscription.check()?;
         let (subscription, epoch) = (Arc::new(subscription), new_epoch());
         let s = subscription.clone();
         self.shared.writer.call(true, move |connection| {
             for topic in &s.topics {
-                let start = events::start(connection, topic, s.start)?;
-                group::begin(connection, &s.group, topic, start)?;
+                let start = events::start(connection, topic, s.start_of(topic))?;
+                position::begin(connection, &s.group, topic, start)?;
             }
             group::admit(connection, &s, epoch)?;
             Ok(((), Effect::Wake))

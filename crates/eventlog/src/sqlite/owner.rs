@@ -6,11 +6,13 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{lchown, DirBuilderExt, MetadataExt};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{fchown, lchown, DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-/// Folders are for their owner to write to, whatever the process leaves to files that it makes.
-pub(super) const FOLDER_MODE: u32 = 0o755;
+/// Events are for their owner alone, whatever the process leaves to files that it makes.
+pub(super) const FOLDER_MODE: u32 = 0o700;
+pub(super) const FILE_MODE: u32 = 0o600;
 
 /// Gives what this process has made to the owner of its folder, if the process is root's.
 pub(super) fn give_to_folders_owner(path: &Path) -> io::Result<()> {
@@ -31,6 +33,15 @@ pub(super) fn give_to_owner_of(other: &Path, path: &Path) -> io::Result<()> {
             io::Error::new(error.kind(), text)
         }),
     }
+}
+
+/// The same for what is open: whatever has its name by then.
+pub(super) fn give_open_to_owner_of(other: &Path, file: &impl AsFd) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        let owner = fs::metadata(other)?;
+        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// Makes a folder and those that it is in, where they are missing.

@@ -5,21 +5,24 @@
 //! One that is full is as good as written to. A process that is killed between its commit and its wake-ups leaves
 //! them out, so whoever waits looks at the store from time to time as well.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rustix::fs::{mknodat, FileType, Mode, OFlags, CWD};
+use rustix::fs::{
+    fchmod, fstat, mknodat, open, openat, renameat, unlinkat, AtFlags, Dir, FileType, Mode, OFlags,
+};
 
-use super::owner::give_to_owner_of;
+use super::owner::give_open_to_owner_of;
 use crate::signal::Signal;
 use crate::AppendId;
-
-const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// This log's FIFO and the thread that reads it.
 pub(super) struct Wake {
@@ -32,47 +35,48 @@ pub(super) struct Wake {
 impl Wake {
     /// Makes the FIFO. Whatever arrives in it notifies `signal`.
     pub fn open(database: &Path, signal: Arc<Signal>) -> io::Result<Wake> {
-        let mut folder = database.as_os_str().to_owned();
-        folder.push("-wake");
-        let folder = PathBuf::from(folder);
-        // Whoever may write the database may wake its users, as with SQLite's own companion files; so may the group of
-        // its folder, since a wake-up does no harm.
-        let mode = fs::metadata(database)?.permissions().mode() & 0o666 | 0o660;
-        match fs::create_dir(&folder) {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-wake");
+        let path = PathBuf::from(path);
+        // Whoever may write the database may wake its users, as with SQLite's own companion files.
+        let mode = fs::metadata(database)?.permissions().mode() & 0o666;
+        let search = (mode & 0o444) >> 2;
+        let made = fs::create_dir(&path);
+        let folder = open_folder(&path)?;
+        match made {
             Ok(()) => {
-                let search = (mode & 0o444) >> 2;
-                fs::set_permissions(&folder, fs::Permissions::from_mode(mode | search))?;
+                fchmod(&folder, Mode::from_raw_mode(mode | search))?;
+                give_open_to_owner_of(database, &folder)?;
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        give_to_owner_of(database, &folder)?;
         let name = format!("{}-{}", std::process::id(), AppendId::random());
         // Under its final name only when it has a reader, so that nobody takes it for a dead process's.
-        let made = folder.join(format!(".{name}"));
-        mknodat(CWD, &made, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
-        fs::set_permissions(&made, fs::Permissions::from_mode(mode))?;
-        give_to_owner_of(database, &made)?;
+        let made = format!(".{name}");
+        mknodat(&folder, &*made, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
         // Open for writing too, so that there is never an end of file.
-        let fifo = OpenOptions::new().read(true).write(true).open(&made)?;
-        fs::rename(&made, folder.join(&name))?;
+        let fifo = open_fifo(&folder, made.as_bytes(), OFlags::RDWR)?;
+        fchmod(&fifo, Mode::from_raw_mode(mode))?;
+        give_open_to_owner_of(database, &fifo)?;
+        renameat(&folder, &*made, &folder, &*name)?;
 
         let closing = Arc::new(AtomicBool::new(false));
         let closed = closing.clone();
         let listener = thread::Builder::new()
             .name("eventlog-wake".into())
             .spawn(move || listen(fifo, &signal, &closed))?;
-        Ok(Wake { folder, name, closing, listener: Some(listener) })
+        Ok(Wake { folder: path, name, closing, listener: Some(listener) })
     }
 
     /// Wakes every other log that is open on the database.
     pub fn notify_others(&self) {
         // A folder that can't be read has nobody in it who could be woken; they look from time to time.
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if name != self.name.as_str() && !name.as_encoded_bytes().starts_with(b".") {
-                knock(&entry.path());
+        let Ok(folder) = open_folder(&self.folder) else { return };
+        for entry in Dir::read_from(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_bytes();
+            if name != self.name.as_bytes() && !name.starts_with(b".") {
+                knock(&folder, name);
             }
         }
     }
@@ -81,27 +85,44 @@ impl Wake {
 impl Drop for Wake {
     fn drop(&mut self) {
         self.closing.store(true, Ordering::Release);
-        let path = self.folder.join(&self.name);
-        if knock(&path) {
+        let Ok(folder) = open_folder(&self.folder) else { return };
+        if knock(&folder, self.name.as_bytes()) {
             if let Some(listener) = self.listener.take() {
                 drop(listener.join());
             }
         }
-        drop(fs::remove_file(path));
+        unlinkat(&folder, &*self.name, AtFlags::empty()).ok();
+    }
+}
+
+/// Opens the folder of the pipes. Root wakes others' processes, too, and must not be led elsewhere: no link is followed, here and below.
+fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+/// Opens a pipe, and nothing else.
+fn open_fifo(folder: &OwnedFd, name: &[u8], access: OFlags) -> rustix::io::Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(folder.as_fd(), OsStr::from_bytes(name), flags, Mode::empty())?;
+    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        FileType::Fifo => Ok(file.into()),
+        _ => Err(rustix::io::Errno::INVAL),
     }
 }
 
 /// Writes a byte into a FIFO; false if nobody could be reached there.
-fn knock(path: &Path) -> bool {
-    match OpenOptions::new().write(true).custom_flags(NONBLOCK).open(path) {
+fn knock(folder: &OwnedFd, name: &[u8]) -> bool {
+    match open_fifo(folder, name, OFlags::WRONLY | OFlags::NONBLOCK) {
         Ok(mut fifo) => {
             // The only error is that it is full, and then its reader wakes anyway.
             drop(fifo.write(&[1]));
             true
         }
         Err(error) => {
-            if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) {
-                drop(fs::remove_file(path));
+            // A dead process's, or a link, which nobody of us has made.
+            if error == rustix::io::Errno::NXIO {
+                unlinkat(folder, OsStr::from_bytes(name), AtFlags::empty()).ok();
             }
             false
         }

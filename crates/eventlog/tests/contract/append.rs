@@ -39,7 +39,7 @@ pub fn a_retried_append_to_several_topics_has_the_same_places(store: &dyn Store)
     let first = log.append(append.clone()).expect("appended");
     assert_eq!(first.len(), topics.len());
     for (n, (topic, at)) in topics.iter().zip(&first).enumerate() {
-        let read = Read { partition: at.partition, from: at.offset, limit: 1, key: None };
+        let read = Read { partition: at.partition, from: at.offset, limit: 1, ..Read::default() };
         let events = log.read(topic, &read).expect("read");
         assert_eq!((events[0].offset, number(&events[0].value)), (at.offset, n));
     }
@@ -79,7 +79,7 @@ pub fn an_id_is_not_good_for_other_events(store: &dyn Store) {
     let append = Append::new(vec![event(&orders, "a", 1)]);
     log.append(append.clone()).expect("appended");
     let events = vec![event(&orders, "a", 1), event(&orders, "b", 2)];
-    let error = fail(log.append(Append { id: append.id, events }));
+    let error = fail(log.append(Append { events, ..append.clone() }));
     assert_eq!(error, Invalid::AppendIdReused(append.id.to_string()).into());
 }
 
@@ -204,4 +204,18 @@ pub fn headers_and_odd_strings_come_back(store: &dyn Store) {
 /// Kept so that the trait stays usable from several threads behind an `Arc`.
 fn _is_shareable(log: Arc<dyn EventLog>) -> impl Send + Sync {
     log
+}
+
+pub fn an_append_is_held_against_the_limits_of_the_queue(store: &dyn Store) {
+    let log = store.with_limits(Limits { queue: 10, queue_size: 500, ..Limits::default() });
+    let orders = topic("orders");
+    log.declare(std::slice::from_ref(&orders)).expect("declared");
+    let events = |count| (0..count).map(|n| event(&orders, "a", n)).collect::<Vec<_>>();
+    let refused = |events| fail(log.append(Append::new(events))).to_string();
+    assert_eq!(refused(events(11)), "append of 11 events: at most 10 are allowed");
+    let value = format!("\"{}\"", "x".repeat(297));
+    let large = || NewEvent::new(&orders, "a", value.clone());
+    assert_eq!(refused(vec![large(), large()]), "append of 600 bytes: at most 500 are allowed");
+    assert_eq!(put_all(&*log, events(10)).len(), 10);
+    assert_eq!(put_all(&*log, vec![large()]).len(), 1);
 }

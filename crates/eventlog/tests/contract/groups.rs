@@ -136,7 +136,7 @@ pub fn a_silent_member_loses_its_claims(store: &dyn Store) {
     assert_eq!(numbers(&lost), [1]);
 
     let heir_log = store.open();
-    let heir = join(&*heir_log, &orders, "heir");
+    let heir = heir_log.join(short("heir")).expect("joined");
     let found = claim_one(&*heir);
     assert_eq!((number(&found.event.value), found.attempt()), (1, 2));
     assert_eq!(silent.finish(&lost[0].claim), Ok(Settled::Lost));
@@ -364,4 +364,47 @@ pub fn one_member_reads_several_topics(store: &dyn Store) {
     let mut numbers = numbers(&claim(store, &*member, 10));
     numbers.sort_unstable();
     assert_eq!(numbers, [1, 2]);
+}
+
+pub fn a_position_carries_over_to_other_groups_once(store: &dyn Store) {
+    let (log, orders) = orders(store);
+    let keys_in = ["a", "b", "a", "c", "d"];
+    put_all(&*log, keys_in.iter().enumerate().map(|(n, key)| event(&orders, key, n)).collect());
+    let old = join(&*log, &orders, "m");
+    let found = claim(store, &*old, 3);
+    assert_eq!(numbers(&found), [0, 1, 3]);
+    old.finish(&found[1].claim).expect("finished");
+    old.leave().expect("left");
+    let groups = ["bill", "stock"].map(String::from);
+    let of = |group: &str| {
+        let s = Subscription::new(group, std::slice::from_ref(&orders), "m");
+        let member = log.join(s).expect("joined");
+        numbers(&claim(store, &*member, 10))
+    };
+    log.adopt(&orders, "group", &groups).expect("adopted");
+    log.adopt(&orders, "group", &groups).expect("nothing is left to adopt");
+    assert_eq!(of("bill"), [0, 3, 4]);
+    assert_eq!(of("stock"), [0, 3, 4]);
+    // One that is added later begins at the beginning.
+    log.adopt(&orders, "group", &[String::from("added")]).expect("nothing is left to adopt");
+    assert_eq!(of("added"), [0, 1, 3, 4]);
+}
+
+pub fn an_event_is_resumed_where_it_was_left(store: &dyn Store) {
+    let (log, orders) = orders(store);
+    put(&*log, &orders, "a", 1);
+    let member = join(&*log, &orders, "m");
+    let delay = Duration::ZERO;
+    let mut steps = Vec::new();
+    for outcome in [
+        Outcome::Resume { delay, step: 1 },
+        Outcome::Retry(delay),
+        Outcome::Released,
+        Outcome::Finished,
+    ] {
+        let found = claim_one(&*member);
+        steps.push((found.attempt(), found.step()));
+        member.settle_one(&found.claim, outcome).expect("settled");
+    }
+    assert_eq!(steps, [(1, 0), (2, 1), (3, 1), (3, 1)]);
 }

@@ -6,10 +6,12 @@
 pub mod append;
 pub mod dead_letters;
 pub mod groups;
+pub mod leases;
 pub mod read;
 pub mod waiting;
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use eventlog::{
@@ -63,11 +65,13 @@ macro_rules! contract_tests {
                 a_reader_never_finds_an_event_below_where_it_has_read
                 submit_answers_each_append
                 wrong_appends_are_refused_with_the_reason
+                an_append_is_held_against_the_limits_of_the_queue
                 headers_and_odd_strings_come_back
             }
             read {
                 from_and_limit_choose_a_range
                 a_key_filters
+                a_page_is_bounded_in_bytes_and_has_at_least_one_event
                 last_is_the_newest_of_its_key
                 an_undeclared_topic_is_an_error
                 declaring_again_changes_nothing
@@ -95,6 +99,8 @@ macro_rules! contract_tests {
                 groups_do_not_disturb_each_other
                 wrong_subscriptions_are_refused
                 one_member_reads_several_topics
+                a_position_carries_over_to_other_groups_once
+                an_event_is_resumed_where_it_was_left
             }
             dead_letters {
                 a_requeued_dead_letter_comes_again_once
@@ -114,6 +120,24 @@ macro_rules! contract_tests {
                 an_interrupted_wait_ends
                 a_wait_ends_empty_at_its_timeout
                 no_wake_up_is_missed
+            }
+        }
+    };
+}
+
+/// What drivers do that hand out events themselves.
+#[macro_export]
+macro_rules! lease_tests {
+    ($store:expr) => {
+        $crate::contract_tests! { $store;
+            leases {
+                after_an_outage_every_member_has_a_lease
+                who_has_lost_an_event_appends_nothing
+                tokens_grow_with_each_handing_out
+                an_attempt_that_ended_with_its_member_has_failed
+                an_idle_topic_has_the_next_place
+                a_new_key_has_its_turn_beside_busy_ones
+                no_pair_of_names_clashes
             }
         }
     };

@@ -85,3 +85,18 @@ pub fn dead_letter_topics_come_with_their_topic(store: &dyn Store) {
     let topics = log.topics().expect("topics");
     assert_eq!(topics, [topic("a.dead"), topic("orders"), topic("orders.dead")]);
 }
+
+pub fn a_page_is_bounded_in_bytes_and_has_at_least_one_event(store: &dyn Store) {
+    let (log, orders) = orders(store);
+    let value = format!("\"{}\"", "x".repeat(98));
+    let large = |key: &str| NewEvent::new(&orders, key, value.clone());
+    put_all(&*log, (0..10).map(|n| large(if n % 2 == 0 { "a" } else { "b" })).collect());
+    for key in [None, Some("a".to_owned())] {
+        let total = if key.is_some() { 5 } else { 10 };
+        for (size, expected) in [(0, 1), (101, 1), (202, 2), (303, 3), (310, 3), (5000, total)] {
+            let read = Read { size, key: key.clone(), ..Read::default() };
+            let found = log.read(&orders, &read).expect("read");
+            assert_eq!(found.len(), expected, "{size} bytes of {key:?}");
+        }
+    }
+}

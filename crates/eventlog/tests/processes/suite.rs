@@ -30,7 +30,7 @@ fn append(log: &dyn EventLog, me: usize, first: usize) {
         id[8..].copy_from_slice(&n.to_le_bytes());
         let event = |_| NewEvent::new(&orders(), me.to_string(), n.to_string());
         let events = (0..TOGETHER).map(event).collect();
-        log.append(Append { id: AppendId(id), events }).expect("appended");
+        log.append(Append { id: AppendId(id), ..Append::new(events) }).expect("appended");
         say(n);
     }
 }

@@ -249,7 +249,7 @@ impl Engine<'_> {
             let event = &report.delivery.event;
             match outcome {
                 Outcome::Finished => self.counts.handled += 1,
-                Outcome::Dead(message) => {
+                Outcome::Dead(message) | Outcome::GivenUp(message) => {
                     self.counts.failed += 1;
                     match self.counts.failed.cmp(&SAID) {
                         Ordering::Less => {
@@ -265,7 +265,7 @@ impl Engine<'_> {
                         Ordering::Greater => {}
                     }
                 }
-                Outcome::Retry(_) | Outcome::Released => {
+                Outcome::Retry(_) | Outcome::Resume { .. } | Outcome::Released => {
                     self.counts.retried += 1;
                     let function = report.failed.as_ref().map_or(0, |(i, _)| *i);
                     self.begun.insert((event.partition, event.offset), function);
@@ -330,7 +330,7 @@ impl Engine<'_> {
             }
             // Offsets may have gaps: the position may stand before one that reaches to the end.
             let partition = extent.partition;
-            let read = Read { partition, from, limit: 1, key: None };
+            let read = Read { partition, from, limit: 1, ..Read::default() };
             if log
                 .events
                 .read(&plan.topic, &read)?

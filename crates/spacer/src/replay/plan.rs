@@ -42,7 +42,9 @@ impl Plan {
             Some(group) => group.clone(),
             None => default_group(&topic, &functions, options),
         };
-        if [log.application.consumer_group.as_str(), ""].contains(&group.as_str()) {
+        let of_triggers = log.application.groups();
+        let shared = &log.application.consumer_group;
+        if group.is_empty() || group == *shared || of_triggers.contains(&group) {
             return Err(Error::Replay(format!(
                 "consumer group \"{group}\" is not for replays: name another one with --group"
             )));

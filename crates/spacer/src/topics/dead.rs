@@ -41,7 +41,7 @@ struct Original {
 }
 
 pub fn list(topic: Option<&str>, options: &LogOptions) -> Result<(), Error> {
-    let log = Log::open(options)?;
+    let log = Log::look(options)?;
     let mut found = Vec::new();
     for dead in dead_topics(&log, topic)? {
         letters(&log, &dead, |letter, ended| {

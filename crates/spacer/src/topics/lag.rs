@@ -19,7 +19,7 @@ struct Row {
 }
 
 pub fn run(options: &LogOptions) -> Result<(), Error> {
-    let log = Log::open(options)?;
+    let log = Log::look(options)?;
     let mut rows = Vec::new();
     for topic in log.events.topics()? {
         for found in log.events.offsets(&topic)? {

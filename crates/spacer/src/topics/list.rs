@@ -29,7 +29,7 @@ struct Extent {
 }
 
 pub fn run(options: &LogOptions) -> Result<(), Error> {
-    let log = Log::open(options)?;
+    let log = Log::look(options)?;
     let mut rows = Vec::new();
     for topic in log.events.topics()? {
         if topic.dead().is_some() {

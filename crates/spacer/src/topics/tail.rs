@@ -17,7 +17,9 @@ const DEFAULT_LINES: usize = 10;
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub fn run(options: &TailOptions) -> Result<(), Error> {
-    let log = Log::open(&options.log)?;
+    // Who follows a log waits for it to be filled.
+    let open = if options.follow { Log::open } else { Log::look };
+    let log = open(&options.log)?;
     let topic = log.topic(&options.topic)?;
     let tail = Tail { ended: ended(&log, &topic)?, topic, log, options };
     let mut next = match options.from {
