@@ -99,12 +99,18 @@ impl Escape {
 /// `text` with the bytes that `kind` escapes as `%XX`, in capital letters.
 pub fn escape(text: &[u8], kind: Escape) -> Cow<'_, [u8]> {
     let table = kind.escaped();
-    if !text.iter().any(|&byte| table[byte as usize]) {
+    let is_plain = kind == Escape::HeaderValue && is_printable(text);
+    if is_plain || !text.iter().any(|&byte| table[byte as usize]) {
         return Cow::Borrowed(text);
     }
     let mut out = Vec::with_capacity(text.len() * 2);
     escape_into(&mut out, text, kind);
     Cow::Owned(out)
+}
+
+/// Whether no byte is a control's, which is looked for in many bytes at once.
+fn is_printable(text: &[u8]) -> bool {
+    !text.iter().fold(false, |control, &byte| control | (byte < b' ') | (byte == 0x7f))
 }
 
 /// Appends what [`escape`] gives.
