@@ -40,6 +40,16 @@ cases["exit"] = function() ngx.status = 201 ngx.header["Content-Length"] = 400 n
 cases["exit-late"] = function() ngx.status = 201 ngx.say("kept") ngx.exit(204) end
 cases["say-and-raise"] = function() ngx.header["Content-Type"] = "text/plain" ngx.say("begun") error("late") end
 cases["say-and-error"] = function(_, ctx) ngx.header["Content-Type"] = "text/plain" ngx.say("begun") ngx.flush() ctx.error("late") end
+local function live(what) ngx.thread.spawn(function() ngx.sleep(0.02) if what then what() end end) end
+cases["thread"] = function() live() return "early" end
+cases["thread-slept"] = function() live() ngx.sleep(0.001) return "early" end
+cases["thread-error"] = function(_, ctx) live() ctx.error("bad", 409) end
+cases["thread-raise"] = function() live() error("oh no") end
+cases["thread-nil"] = function() live() end
+cases["thread-says"] = function()
+    live(function() local ok, why = ngx.say("late") ngx.log(ngx.WARN, "said: ", ok, " ", why) end)
+    return "early"
+end
 return function(args, ctx)
     return cases[args.what](args, ctx)
 end
@@ -243,3 +253,40 @@ Content-Type: text/plain
 --- ignore_response
 --- error_log
 function "run": late
+
+
+
+=== TEST 14: what a function returns while its light threads live on is sent behind its header, and nothing after it
+--- answers
+GET thread => 200 17 {"data":"early"}\n
+GET thread-slept => 200 17 {"data":"early"}\n
+HEAD thread => 200 17
+GET thread-error => 409 16 {"error":"bad"}\n
+GET thread-nil => 200 14 {"data":null}\n
+GET thread-says => 200 17 {"data":"early"}\n
+--- no_error_log
+[alert]
+
+
+
+=== TEST 15: over HTTP/1.0 too
+--- version: 1.0
+--- answers
+GET thread => 200 17 {"data":"early"}\n
+GET thread-slept => 200 17 {"data":"early"}\n
+HEAD thread => 200 17
+GET thread-error => 409 16 {"error":"bad"}\n
+GET thread-nil => 200 14 {"data":null}\n
+GET thread-says => 200 17 {"data":"early"}\n
+--- no_error_log
+[alert]
+
+
+
+=== TEST 16: and a light thread that prints after it is told so
+--- answers
+GET thread-says => 200 17 {"data":"early"}\n
+--- error_log
+said: nil seen eof
+--- no_error_log
+[alert]

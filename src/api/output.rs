@@ -19,8 +19,8 @@ use crate::request::output::{
 fn refuse(ctx: &Ctx) -> Option<c_int> {
     // SAFETY: the request is live.
     let header_only = unsafe { (*ctx.r).header_only() } != 0;
-    (header_only || ctx.output.eof.get() || ctx.output.failed.get())
-        .then(|| refusal(ctx, header_only))
+    let ended = ctx.output.eof.get() || ctx.output.complete.get();
+    (header_only || ended || ctx.output.failed.get()).then(|| refusal(ctx, header_only))
 }
 
 #[cold]
@@ -28,7 +28,7 @@ fn refusal(ctx: &Ctx, header_only: bool) -> c_int {
     if header_only {
         return error(FAIL, format_args!("header only"));
     }
-    if ctx.output.eof.get() {
+    if ctx.output.eof.get() || ctx.output.complete.get() {
         return error(FAIL, format_args!("seen eof"));
     }
     filter_error()

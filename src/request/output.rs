@@ -34,6 +34,8 @@ pub struct Output {
     ours: Cell<bool>,
     /// The last buffer has been sent.
     pub eof: Cell<bool>,
+    /// What is staged, or was sent, is the whole response: nothing is printed after it.
+    pub complete: Cell<bool>,
     /// HTTP/1.0: the whole response is collected, so that it gets a `Content-Length`.
     pub buffering: Cell<bool>,
     pub failed: Cell<bool>,
@@ -51,6 +53,7 @@ impl Output {
             header_sent: Cell::new(false),
             ours: Cell::new(false),
             eof: Cell::new(false),
+            complete: Cell::new(false),
             buffering: Cell::new(false),
             failed: Cell::new(false),
             flushing: RefCell::default(),
@@ -59,8 +62,19 @@ impl Output {
 
     /// Ready for another request: only the staging buffer's memory is kept.
     pub fn recycle(&mut self) {
-        let Output { stage, mark, free, busy, header_sent, ours, eof, buffering, failed, flushing } =
-            self;
+        let Output {
+            stage,
+            mark,
+            free,
+            busy,
+            header_sent,
+            ours,
+            eof,
+            complete,
+            buffering,
+            failed,
+            flushing,
+        } = self;
         let stage = stage.get_mut();
         stage.clear();
         if stage.capacity() > STAGE_KEEP {
@@ -69,7 +83,7 @@ impl Output {
         mark.set(0);
         free.set(ptr::null_mut());
         busy.set(ptr::null_mut());
-        for flag in [header_sent, ours, eof, buffering, failed] {
+        for flag in [header_sent, ours, eof, complete, buffering, failed] {
             flag.set(false);
         }
         flushing.get_mut().clear();
@@ -180,13 +194,27 @@ pub unsafe fn transmit_header(ctx: &Ctx) -> ngx_int_t {
     rc
 }
 
-/// Hands what is staged to nginx's filters.
+/// Hands what is staged to nginx's filters, behind the header.
 pub unsafe fn hand_over(ctx: &Ctx) -> ngx_int_t {
     if ctx.output.staged() == 0 || ctx.output.buffering.get() {
         return nginx::OK;
     }
     // SAFETY: the request is live.
-    unsafe { pass_on(ctx, false) }
+    unsafe {
+        if !ctx.header_sent() {
+            let rc = send_header(ctx);
+            let is_refused = rc == nginx::ERROR || rc > nginx::OK;
+            ctx.output.failed.set(is_refused);
+            if is_refused || (*ctx.r).header_only() != 0 {
+                ctx.output.stage().clear();
+                return rc;
+            }
+            if ctx.output.buffering.get() {
+                return nginx::OK;
+            }
+        }
+        pass_on(ctx, false)
+    }
 }
 
 /// Passes the staged bytes on, with a mark for a flush.

@@ -298,6 +298,7 @@ pub extern "C" fn spacer_respond(
             }
             out.content_length_n = if with_body { length as off_t } else { -1 };
             ctx.headers_set.set(true);
+            ctx.output.complete.set(true);
         }
         OK
     })
