@@ -16,8 +16,9 @@ local CHUNK = 128
 local buffer = ffi_new("spacer_pair[?]", CHUNK)
 local next_part = ffi_new("size_t[1]")
 
---- Decodes a query of `len` bytes at `data` into the table, a new one where there is none: its first `max` parts, or all for 0. A key without `=` is
--- true, a repeated one an array. Returns the table, and "truncated" when there are more parts.
+--- Decodes a query of `len` bytes at `data` into the table, a new one where there is none: its first `max` parts, or
+-- all for 0. A key without `=` is true, a repeated one an array. Returns the table, and "truncated" when there are more
+-- parts.
 local function decode(data, len, max, t)
     if len == 0 then
         return t or {}
