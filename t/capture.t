@@ -475,3 +475,23 @@ GET /t
 --- no_error_log
 [error]
 [alert]
+
+=== TEST 25: of several that end together, who waited for the first goes on first
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function capture(name) ngx.say(name, " ", ngx.location.capture("/sub").body) end
+            local threads = {}
+            for i, name in ipairs { "first", "second", "third" } do threads[i] = ngx.thread.spawn(capture, name) end
+            for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
+        }
+    }
+    location = /sub { return 200 sub; }
+--- request
+GET /t
+--- response_body
+first sub
+second sub
+third sub
+--- no_error_log
+[error]
