@@ -475,3 +475,37 @@ GET /t
 --- no_error_log
 [error]
 [alert]
+
+=== TEST 25: of several that end together, who waited for the first goes on first
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function capture(name) ngx.say(name, " ", ngx.location.capture("/sub").body) end
+            local threads = {}
+            for i, name in ipairs { "first", "second", "third" } do threads[i] = ngx.thread.spawn(capture, name) end
+            for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
+        }
+    }
+    location = /sub { return 200 sub; }
+--- request
+GET /t
+--- response_body
+first sub
+second sub
+third sub
+--- no_error_log
+[error]
+
+=== TEST 26: a chunked request's subrequest has no chunked body
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.req.read_body()
+            ngx.say(ngx.location.capture("/gone", { method = ngx.HTTP_DELETE }).status)
+        }
+    }
+    location = /gone { dav_methods DELETE; }
+--- raw_request eval
+"POST /t HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+--- response_body
+404

@@ -28,7 +28,7 @@ pub extern "C" fn spacer_chunk(out: &mut spacer_str) -> c_int {
     with_request_in(FILTER, |ctx| {
         // SAFETY: the chain is live while the filter runs.
         unsafe {
-            let chain = ctx.body_filter.chain.get();
+            let chain = ctx.state.body_filter.chain.get();
             if chain.is_null() || (*chain).next.is_null() {
                 out.set(if chain.is_null() { b"" } else { in_memory(&*(*chain).buf) });
             } else {
@@ -47,7 +47,7 @@ pub extern "C" fn spacer_chunk(out: &mut spacer_str) -> c_int {
 #[no_mangle]
 pub extern "C" fn spacer_chunk_is_last() -> c_int {
     // SAFETY: the chain is live while the filter runs.
-    with_request_in(FILTER, |ctx| unsafe { has_last(ctx.body_filter.chain.get()) as c_int })
+    with_request_in(FILTER, |ctx| unsafe { has_last(ctx.state.body_filter.chain.get()) as c_int })
 }
 
 /// Sets `ngx.arg[1]`; a null chunk discards it.

@@ -14,7 +14,7 @@ use crate::request::status::is_abort;
 /// Leaves the request's end for the scheduler; Lua yields and is never resumed. A phase that can't yield goes on, or
 /// raises.
 fn end(ctx: &Ctx, end: End) -> c_int {
-    ctx.end.set(Some(end));
+    ctx.state.end.set(Some(end));
     AGAIN
 }
 
@@ -59,9 +59,9 @@ pub extern "C" fn spacer_exit(status: c_int) -> c_int {
             log_debug!(r, "lua exit with code {status}");
         }
         let rc = end(ctx, End::Exit(status));
-        ctx.exit_status.set(Some(status));
+        ctx.state.exit_status.set(Some(status));
         if super::current().task.is_none() {
-            ctx.end.set(None);
+            ctx.state.end.set(None);
             OK
         } else {
             rc

@@ -164,7 +164,7 @@ pub fn with_context(f: impl FnOnce(&Ctx) -> c_int) -> c_int {
 
 /// As [`with_context`], for a client's request only.
 pub fn with_request(f: impl FnOnce(&Ctx) -> c_int) -> c_int {
-    with_context(|ctx| if ctx.phase.get() == Phase::Timer { disabled() } else { f(ctx) })
+    with_context(|ctx| if ctx.state.phase.get() == Phase::Timer { disabled() } else { f(ctx) })
 }
 
 /// As [`with_request`], in one of `phases` only.

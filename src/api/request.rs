@@ -104,17 +104,17 @@ pub extern "C" fn spacer_is_subrequest() -> c_int {
 /// The number of the request's `ngx.ctx` table; 0 when it has none.
 #[no_mangle]
 pub extern "C" fn spacer_ctx_slot() -> c_int {
-    with_context(|ctx| ctx.ctx_slot.get())
+    with_context(|ctx| ctx.state.ctx_slot.get())
 }
 
 /// A number for a table that becomes the request's `ngx.ctx`.
 #[no_mangle]
 pub extern "C" fn spacer_new_ctx_slot() -> c_int {
     with_context(|ctx| {
-        if ctx.ctx_slot.get() == 0 {
-            ctx.ctx_slot.set(ctx.vm().new_ctx_slot());
+        if ctx.state.ctx_slot.get() == 0 {
+            ctx.state.ctx_slot.set(ctx.vm().new_ctx_slot());
         }
-        ctx.ctx_slot.get()
+        ctx.state.ctx_slot.get()
     })
 }
 

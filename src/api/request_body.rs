@@ -32,7 +32,7 @@ pub extern "C" fn spacer_req_read_body() -> c_int {
             wait(Box::pin(std::future::poll_fn(move |context| {
                 poll_read(&*ctx, context.waker()).map(|read| {
                     if let Err(rc) = read {
-                        (*ctx).end.set(Some(End::Exit(rc)));
+                        (*ctx).state.end.set(Some(End::Exit(rc)));
                     }
                     OK
                 })
@@ -166,7 +166,7 @@ pub extern "C" fn spacer_req_init_body(limit: f64) -> c_int {
     with_request(|ctx| unsafe {
         done(body_build::check(ctx.r).map(|()| {
             let limit = (limit >= 0.0).then_some(limit as usize);
-            *ctx.body_builder.borrow_mut() = Some(BodyBuilder::new(ctx.r, limit));
+            *ctx.state.body_builder.borrow_mut() = Some(BodyBuilder::new(ctx.r, limit));
         }))
     })
 }
@@ -177,7 +177,7 @@ fn not_begun() -> c_int {
 
 #[no_mangle]
 pub extern "C" fn spacer_req_append_body(data: *const u8, len: usize) -> c_int {
-    with_request(|ctx| match &mut *ctx.body_builder.borrow_mut() {
+    with_request(|ctx| match &mut *ctx.state.body_builder.borrow_mut() {
         // SAFETY: Lua's string, and a live request.
         Some(builder) => unsafe { done(builder.append(ctx.r, arg(data, len))) },
         None => not_begun(),
@@ -186,7 +186,7 @@ pub extern "C" fn spacer_req_append_body(data: *const u8, len: usize) -> c_int {
 
 #[no_mangle]
 pub extern "C" fn spacer_req_finish_body() -> c_int {
-    with_request(|ctx| match ctx.body_builder.take() {
+    with_request(|ctx| match ctx.state.body_builder.take() {
         // SAFETY: the request is live.
         Some(builder) => unsafe { done(builder.finish(ctx.r)) },
         None => not_begun(),

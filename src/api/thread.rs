@@ -114,7 +114,7 @@ unsafe extern "C-unwind" fn note_failed(l: *mut lua_State) -> c_int {
     unsafe {
         let failed = lua::lua_tothread(l, 1);
         if !failed.is_null() && lua::lua_type(l, 2) == lua::LUA_TSTRING {
-            traceback::note_failed(failed, string_at(l, 2));
+            traceback::note_failed(failed, l, string_at(l, 2));
         }
         0
     }
@@ -238,7 +238,7 @@ unsafe extern "C-unwind" fn on_abort(l: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this with its arguments on the stack.
     unsafe {
         let ctx = context(l, HANDLERS);
-        if ctx.on_abort.get().is_some() {
+        if ctx.state.on_abort.get().is_some() {
             return nil_and(l, c"duplicate call");
         }
         if conf::loc_conf(ctx.r).check_client_abort == 0 {
@@ -247,7 +247,7 @@ unsafe extern "C-unwind" fn on_abort(l: *mut lua_State) -> c_int {
         check_function(l, 1);
         lua::lua_settop(l, 1);
         let (callback, _) = new_coroutine(l, 1);
-        ctx.on_abort.set(Some(callback));
+        ctx.state.on_abort.set(Some(callback));
         lua::lua_pushinteger(l, 1);
         1
     }

@@ -6,9 +6,10 @@ use std::ffi::CStr;
 use nginx_sys::*;
 
 /// Where Lua runs. The numbers are bits, so that a set of phases is a number too.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u32)]
 pub enum Phase {
+    #[default]
     None = 0,
     Init = 1 << 0,
     InitWorker = 1 << 1,

@@ -153,7 +153,7 @@ unsafe fn left(ctx: &Ctx) {
         let r = ctx.r;
         let connection = (*r).connection;
         (*r).read_event_handler = Some(ngx_http_block_reading);
-        let callback = ctx.on_abort.take().zip(ctx.family.get());
+        let callback = ctx.state.on_abort.take().zip(ctx.state.family.get());
         let Some((coroutine, family)) = callback else {
             (*r).set_keepalive(0);
             ctx.stop_tasks();

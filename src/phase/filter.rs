@@ -75,17 +75,17 @@ unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let Some(ctx) = ctx::get_or_create(r) else { return nginx::ERROR };
-        let before = ctx.exit_status.get();
+        let before = ctx.state.exit_status.get();
         let (ran, status) = {
-            let _before = Held::new(&ctx.exit_status, None);
+            let _before = Held::new(&ctx.state.exit_status, None);
             let ran = main_state::run_for(ctx, Phase::HeaderFilter, code, |_| 0, |_| ());
-            (ran, ctx.exit_status.get())
+            (ran, ctx.state.exit_status.get())
         };
         match (ran, status) {
             (Err(rc), _) => rc,
             // The header of the other response comes through here too, and ends up the same.
             (Ok(()), Some(status)) if before != Some(status) => {
-                ctx.exit_status.set(Some(status));
+                ctx.state.exit_status.set(Some(status));
                 finalize(r, status)
             }
             (Ok(()), _) => nginx::OK,
@@ -130,13 +130,13 @@ unsafe fn filter_body(
     // SAFETY: the request is live, and `chain` its output.
     unsafe {
         let ctx = ctx::get_or_create(r).ok_or(nginx::ERROR)?;
-        if ctx.body_filter.seen_last.get() {
+        if ctx.state.body_filter.seen_last.get() {
             consume(chain);
             return Ok(ptr::null_mut());
         }
         let (rc, out) = {
-            let _outer = Held::new(&ctx.body_filter.chain, chain);
-            (run_body_filter(ctx, code), ctx.body_filter.chain.get())
+            let _outer = Held::new(&ctx.state.body_filter.chain, chain);
+            (run_body_filter(ctx, code), ctx.state.body_filter.chain.get())
         };
         if rc == nginx::ERROR || rc >= NGX_HTTP_SPECIAL_RESPONSE as ngx_int_t {
             return Err(nginx::ERROR);

@@ -49,11 +49,11 @@ unsafe fn run_phase(r: Request, phase: Phase) -> ngx_int_t {
         let Some(ctx) = ctx::get_or_create(r) else {
             return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
         };
-        if ctx.phase.get() == phase {
-            if let Some(rc) = ctx.resumed.take() {
+        if ctx.state.phase.get() == phase {
+            if let Some(rc) = ctx.state.resumed.take() {
                 return verdict(ctx, rc, phase);
             }
-            if ctx.family.get().is_some() {
+            if ctx.state.family.get().is_some() {
                 return nginx::DONE;
             }
         }
@@ -99,7 +99,7 @@ unsafe fn verdict(ctx: &Ctx, rc: ngx_int_t, phase: Phase) -> ngx_int_t {
             ngx_http_finalize_request(r, nginx::DONE);
             return nginx::DONE;
         }
-        ctx.phase.set(Phase::None);
+        ctx.state.phase.set(Phase::None);
         if rc != nginx::OK && (rc != nginx::DECLINED || !ctx.header_sent()) {
             return rc;
         }

@@ -139,18 +139,18 @@ pub unsafe fn start_with(
                 return Err(status);
             }
         };
-        ctx.phase.set(phase);
-        ctx.end.set(None);
+        ctx.state.phase.set(phase);
+        ctx.state.end.set(None);
         if phase.is_in(HANDLERS) {
             abort::watch_client(ctx);
         }
         let (family, task) = scheduler().begin(ctx, coroutine);
-        ctx.family.set(Some(family));
+        ctx.state.family.set(Some(family));
         let _busy = run::Busy::enter();
         fault::point(phase.name());
         let outcome = scheduler().run(&mut Requests, task, arguments);
         if outcome == Outcome::Over {
-            ctx.family.set(None);
+            ctx.state.family.set(None);
         }
         Ok(outcome)
     }
@@ -203,7 +203,7 @@ pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
     // SAFETY: the caller's promise.
     unsafe {
         let r = ctx.r;
-        let phase = ctx.phase.get();
+        let phase = ctx.state.phase.get();
         if phase == Phase::Timer {
             return timer::settle(ctx, outcome);
         }
@@ -215,7 +215,7 @@ pub unsafe fn go_on(ctx: &Ctx, outcome: Outcome) {
             ngx_http_finalize_request(r, rc);
             return;
         }
-        ctx.resumed.set(Some(rc));
+        ctx.state.resumed.set(Some(rc));
         (*r).write_event_handler = Some(ngx_http_core_run_phases);
         ngx_http_core_run_phases(r);
     }
@@ -244,7 +244,7 @@ unsafe extern "C" fn write_handler(r: Request) {
             fault::point("write");
             let wakers = output::write_event(ctx);
             let mut ready = ctx.ready.borrow_mut();
-            let task = ready.pop();
+            let task = ready.pop_front();
             if !ready.is_empty() {
                 ngx_http_post_request(r, std::ptr::null_mut());
             }
@@ -293,7 +293,7 @@ pub unsafe fn settle(ctx: &Ctx, outcome: Outcome) -> Option<ngx_int_t> {
         if outcome == Outcome::Over {
             return Some(returned(ctx));
         }
-        match ctx.end.take().filter(|_| outcome == Outcome::Ended) {
+        match ctx.state.end.take().filter(|_| outcome == Outcome::Ended) {
             Some(End::Exit(status)) => Some(exited(ctx, status)),
             Some(End::Exec { uri, args }) => Some(executed(ctx, uri, args)),
             Some(End::Jump) => {
@@ -320,10 +320,10 @@ fn failure(ctx: &Ctx) -> ngx_int_t {
 /// Whether others answer the request after its Lua has ended that way. They may want its body, and nginx takes what has been read of one
 /// for all of it.
 fn leads_on(ctx: &Ctx, outcome: Outcome) -> bool {
-    match (outcome, ctx.end.get()) {
+    match (outcome, ctx.state.end.get()) {
         (Outcome::Ended, Some(End::Exec { .. } | End::Jump)) => true,
         (Outcome::Ended, Some(End::Exit(nginx::OK | nginx::DECLINED))) | (Outcome::Over, _) => {
-            ctx.phase.get() != Phase::Content && !ctx.header_sent()
+            ctx.state.phase.get() != Phase::Content && !ctx.header_sent()
         }
         _ => false,
     }
@@ -331,7 +331,7 @@ fn leads_on(ctx: &Ctx, outcome: Outcome) -> bool {
 
 /// The body that kept the request from going on is there.
 unsafe fn body_finished(ctx: &Ctx) {
-    let outcome = if ctx.end.get().is_some() { Outcome::Ended } else { Outcome::Over };
+    let outcome = if ctx.state.end.get().is_some() { Outcome::Ended } else { Outcome::Over };
     // SAFETY: the request is live, and its phase waits.
     unsafe { go_on(ctx, outcome) }
 }
@@ -340,7 +340,7 @@ unsafe fn body_finished(ctx: &Ctx) {
 unsafe fn returned(ctx: &Ctx) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
-        if ctx.phase.get() != Phase::Content {
+        if ctx.state.phase.get() != Phase::Content {
             output::hand_over(ctx);
             return nginx::OK;
         }
@@ -359,7 +359,7 @@ unsafe fn exited(ctx: &Ctx, status: ngx_int_t) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
         let r = ctx.r;
-        let is_content = ctx.phase.get() == Phase::Content;
+        let is_content = ctx.state.phase.get() == Phase::Content;
         log_debug!(r, "lua thread aborting request with status {status}");
         if !ctx.header_sent() && (*r).headers_out.status == 0 && status >= HTTP_OK {
             (*r).headers_out.status = status as ngx_uint_t;

@@ -305,9 +305,9 @@ pub unsafe fn run_coroutine(r: Request, vm: &Rc<Vm>, coroutine: Coroutine, argum
             vm.recycle(coroutine, false);
             return end(r);
         }
-        ctx.phase.set(Phase::Timer);
+        ctx.state.phase.set(Phase::Timer);
         let (family, task) = scheduler().begin(ctx, coroutine);
-        ctx.family.set(Some(family));
+        ctx.state.family.set(Some(family));
         let outcome = guard(ctx.log(), Outcome::Failed, || {
             let _busy = run::Busy::enter();
             fault::point(Phase::Timer.name());

@@ -82,7 +82,7 @@ pub unsafe fn has_last(chain: *mut ngx_chain_t) -> bool {
 pub unsafe fn replace(ctx: &Ctx, data: &[u8]) -> Option<()> {
     // SAFETY: the caller's promise; the copy is in the request's pool.
     unsafe {
-        let old = ctx.body_filter.chain.replace(ptr::null_mut());
+        let old = ctx.state.body_filter.chain.replace(ptr::null_mut());
         let last = has_last(old);
         let flush = buffers(old).any(|buffer| buffer.flush() != 0);
         consume(old);
@@ -100,7 +100,7 @@ pub unsafe fn replace(ctx: &Ctx, data: &[u8]) -> Option<()> {
         if flush {
             buffer.set_flush(1);
         }
-        ctx.body_filter.chain.set(link);
+        ctx.state.body_filter.chain.set(link);
         Some(())
     }
 }
@@ -112,7 +112,7 @@ pub unsafe fn replace(ctx: &Ctx, data: &[u8]) -> Option<()> {
 pub unsafe fn set_last(ctx: &Ctx, last: bool) {
     // SAFETY: the caller's promise.
     unsafe {
-        let chain = ctx.body_filter.chain.get();
+        let chain = ctx.state.body_filter.chain.get();
         if last {
             if let Some(buffer) = buffers(chain).last() {
                 mark_last(ctx, buffer);
@@ -127,12 +127,12 @@ pub unsafe fn set_last(ctx: &Ctx, last: bool) {
                 buffer.set_sync(1);
             }
         }
-        ctx.body_filter.seen_last.set(false);
+        ctx.state.body_filter.seen_last.set(false);
     }
 }
 
 unsafe fn mark_last(ctx: &Ctx, buffer: &mut ngx_buf_t) {
-    ctx.body_filter.seen_last.set(true);
+    ctx.state.body_filter.seen_last.set(true);
     // SAFETY: the request is live.
     unsafe {
         if ctx.r == (*ctx.r).main {

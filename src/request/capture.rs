@@ -217,7 +217,7 @@ unsafe fn share_table(ctx: &Ctx, sr: Request, table: Option<SharedTable>) -> Opt
     if let Some(mut table) = table {
         // SAFETY: the subrequest is live and new.
         let sr_ctx = unsafe { ctx::create(sr, ctx.vm().clone()) };
-        sr_ctx.ctx_slot.set(std::mem::take(&mut table.slot));
+        sr_ctx.state.ctx_slot.set(std::mem::take(&mut table.slot));
         // SAFETY: as above.
         return unsafe { ctx::keep(sr_ctx) }.then_some(());
     }
@@ -500,7 +500,7 @@ unsafe fn final_status(sr: Request, rc: ngx_int_t) -> ngx_uint_t {
 
 /// Has the task woken by its request's write handler, where nginx expects a parent to go on.
 unsafe fn wake_parent(ctx: &Ctx, task: TaskId) {
-    ctx.ready.borrow_mut().push(task);
+    ctx.ready.borrow_mut().push_back(task);
     // SAFETY: the caller's request is live.
     unsafe { ngx_http_post_request(ctx.r, ptr::null_mut()) };
 }

@@ -8,6 +8,7 @@
 //! context. So it is only ever shared, and what changes is in cells, none of which is borrowed across a call into nginx or Lua.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::ffi::c_int;
 use std::ptr;
 use std::rc::Rc;
@@ -54,41 +55,48 @@ pub struct Watch {
 #[repr(C)]
 pub struct Ctx {
     pub r: Request,
+    /// The next of the idle ones, while it is one of them.
+    next: *mut Ctx,
+    /// It is in the request's pool.
+    in_pool: Cell<bool>,
+    pub output: Output,
+    pub state: State,
+    /// Tasks whose wait is over, to be resumed by the request's write handler, the first to be woken first.
+    pub ready: RefCell<VecDeque<TaskId>>,
+    /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
+    pub batches: Batches,
+    pub body: BodyRead,
+    /// What the layers above keep for the request.
+    pub slots: RefCell<Slots>,
+}
+
+/// What is one request's alone, and holds no memory that the next could use: it is made anew for each.
+#[derive(Default)]
+#[repr(C)]
+pub struct State {
     vm: Option<Rc<Vm>>,
     /// The tasks of the phase's code.
     pub family: Cell<Option<FamilyId>>,
-    /// The next of the idle ones, while it is one of them.
-    next: *mut Ctx,
     pub phase: Cell<Phase>,
     /// The number of the request's `ngx.ctx` table; 0 when there is none.
     pub ctx_slot: Cell<c_int>,
     /// The request's pool will release the `Ctx`.
     registered: Cell<bool>,
-    /// It is in the request's pool.
-    in_pool: Cell<bool>,
     /// The `Content-Type` has been set, or must not be defaulted.
     pub mime_set: Cell<bool>,
     /// Lua has set a response header: `Content-Length` and the like are left alone.
     pub headers_set: Cell<bool>,
     pub watch: Cell<Option<&'static Watch>>,
-    pub output: Output,
     pub end: Cell<Option<End>>,
     /// The status that `ngx.exit` was called with last.
     pub exit_status: Cell<Option<ngx_int_t>>,
     /// The code of a phase before the content has ended with this status, which the phase engine is about to ask for.
     pub resumed: Cell<Option<ngx_int_t>>,
-    /// Tasks whose wait is over, to be resumed by the request's write handler.
-    pub ready: RefCell<Vec<TaskId>>,
     /// What a Lua body filter has been given, and whether it has seen the end.
     pub body_filter: BodyFilter,
-    /// The subrequests that `ngx.location.capture` is setting up, or whose responses it reads.
-    pub batches: Batches,
-    pub body: BodyRead,
     pub body_builder: RefCell<Option<BodyBuilder>>,
     /// What `ngx.on_abort` runs when the client leaves.
     pub on_abort: Cell<Option<Coroutine>>,
-    /// What the layers above keep for the request.
-    pub slots: RefCell<Slots>,
 }
 
 /// `Ctx`es waiting for their next request, linked by `next`.
@@ -155,7 +163,7 @@ pub unsafe fn create<'a>(r: Request, vm: Rc<Vm>) -> &'a Ctx {
             first
         };
         (*ctx).r = r;
-        (*ctx).vm = Some(vm);
+        (*ctx).state.vm = Some(vm);
         *(*r).ctx.add(own::module().ctx_index) = ctx.cast();
         &*ctx
     }
@@ -188,7 +196,7 @@ unsafe fn allocate(r: Request, idle: &mut Idle) -> *mut Ctx {
 /// The request is live, and no Lua runs for it.
 #[must_use]
 pub unsafe fn keep(ctx: &Ctx) -> bool {
-    if ctx.registered.get() {
+    if ctx.state.registered.get() {
         return true;
     }
     // SAFETY: the caller's promise.
@@ -203,7 +211,7 @@ pub unsafe fn keep(ctx: &Ctx) -> bool {
         (*cleanup).handler = Some(release);
         (*cleanup).data = data;
     }
-    ctx.registered.set(true);
+    ctx.state.registered.set(true);
     true
 }
 
@@ -214,14 +222,14 @@ pub unsafe fn keep(ctx: &Ctx) -> bool {
 pub unsafe fn release_if_done(ctx: &Ctx) {
     // SAFETY: the caller's promise.
     unsafe {
-        if ctx.registered.get() {
+        if ctx.state.registered.get() {
             return;
         }
         let conf = conf::loc_conf(ctx.r);
         let wanted = conf.has_filters()
             || conf.code(Phase::Log).is_some()
             || ctx.slots.borrow().is_used()
-            || ctx.ctx_slot.get() != 0;
+            || ctx.state.ctx_slot.get() != 0;
         if wanted && keep(ctx) {
             return;
         }
@@ -254,10 +262,10 @@ unsafe fn vm_before(r: Request) -> Option<Rc<Vm>> {
     unsafe {
         if let Some(parent) = (*r).parent.as_ref() {
             return get((*r).parent)
-                .and_then(|ctx| ctx.vm.clone())
+                .and_then(|ctx| ctx.state.vm.clone())
                 .or_else(|| vm_before(ptr::from_ref(parent).cast_mut()));
         }
-        every(r).next().and_then(|ctx| ctx.vm.clone())
+        every(r).next().and_then(|ctx| ctx.state.vm.clone())
     }
 }
 
@@ -331,26 +339,13 @@ impl Ctx {
     fn empty() -> Self {
         Ctx {
             r: ptr::null_mut(),
-            vm: None,
-            family: Cell::new(None),
             next: ptr::null_mut(),
-            phase: Cell::new(Phase::None),
-            ctx_slot: Cell::new(0),
-            registered: Cell::new(false),
             in_pool: Cell::new(false),
-            mime_set: Cell::new(false),
-            headers_set: Cell::new(false),
-            watch: Cell::new(None),
             output: Output::new(),
-            end: Cell::new(None),
-            exit_status: Cell::new(None),
-            resumed: Cell::new(None),
+            state: State::default(),
             ready: RefCell::default(),
-            body_filter: BodyFilter::default(),
             batches: Batches::default(),
             body: BodyRead::default(),
-            body_builder: RefCell::default(),
-            on_abort: Cell::new(None),
             slots: RefCell::default(),
         }
     }
@@ -363,43 +358,36 @@ impl Ctx {
 
     /// Forgets the request, whose Lua has ended. What is allocated is kept for the next one.
     fn recycle(&mut self) {
-        self.vm = None;
-        self.phase.set(Phase::None);
-        self.registered.set(false);
-        self.mime_set.set(false);
-        self.headers_set.set(false);
-        self.watch.set(None);
-        self.output.recycle();
-        self.end.set(None);
-        self.exit_status.set(None);
-        self.resumed.set(None);
-        self.body_filter = BodyFilter::default();
-        self.batches.recycle();
-        self.body.recycle();
-        *self.body_builder.get_mut() = None;
-        self.slots.get_mut().recycle();
+        // Each field is named, so that none is forgotten.
+        let Ctx { r: _, next: _, in_pool: _, output, state, ready, batches, body, slots } = self;
+        *state = State::default();
+        output.recycle();
+        ready.get_mut().clear();
+        batches.recycle();
+        body.recycle();
+        slots.get_mut().recycle();
     }
 
     /// The VM that the request's Lua runs in.
     #[inline]
     pub fn vm(&self) -> &Rc<Vm> {
         // A `Ctx` has one from `create` until it is released.
-        self.vm.as_ref().expect("a context in use has a VM")
+        self.state.vm.as_ref().expect("a context in use has a VM")
     }
 
     /// Drops the tasks and, with them, whatever they wait for.
     #[inline]
     pub fn stop_tasks(&self) {
-        if self.family.get().is_some() || self.on_abort.get().is_some() {
+        if self.state.family.get().is_some() || self.state.on_abort.get().is_some() {
             self.stop_those_left();
         }
     }
 
     fn stop_those_left(&self) {
-        if let Some(family) = self.family.take() {
+        if let Some(family) = self.state.family.take() {
             tasks::scheduler().end(&mut tasks::Requests, family);
         }
-        if let Some(coroutine) = self.on_abort.take() {
+        if let Some(coroutine) = self.state.on_abort.take() {
             self.vm().discard(coroutine);
         }
         if !self.ready.borrow().is_empty() {
@@ -408,7 +396,7 @@ impl Ctx {
     }
 
     pub fn drop_ctx_table(&self) {
-        let slot = self.ctx_slot.replace(0);
+        let slot = self.state.ctx_slot.replace(0);
         if slot != 0 {
             // SAFETY: the request is live, or in the last steps of its life.
             unsafe { log_debug!(self.r, "lua release ngx.ctx at ref {slot}") };

@@ -14,7 +14,7 @@ use httptext::{escape, Escape};
 /// # Safety
 /// The request is live.
 pub unsafe fn default_content_type(ctx: &Ctx) {
-    if ctx.mime_set.replace(true) {
+    if ctx.state.mime_set.replace(true) {
         return;
     }
     // SAFETY: the caller's promise.
@@ -48,9 +48,9 @@ pub unsafe fn set(ctx: &Ctx, name: &[u8], value: Option<&[u8]>, append: bool) ->
         let lowcase = nginx::pool_str(pool, nginx::bytes(name))?;
         nginx::bytes_mut(lowcase).make_ascii_lowercase();
         let lower = nginx::bytes(lowcase);
-        ctx.headers_set.set(true);
+        ctx.state.headers_set.set(true);
         if lower == b"content-type" {
-            ctx.mime_set.set(true);
+            ctx.state.mime_set.set(true);
         }
         let out = &mut (*r).headers_out;
         let empty = value.is_none_or(|value| value.len == 0);

@@ -82,7 +82,7 @@ pub unsafe fn run_for<T>(
         }
         let arguments = push(l);
         let called = {
-            let _phase = Held::new(&ctx.phase, phase);
+            let _phase = Held::new(&ctx.state.phase, phase);
             let _busy = run::Busy::enter();
             fault::point(phase.name());
             call(l, Current { ctx, task: None, phase }, arguments, base)

@@ -157,7 +157,7 @@ unsafe fn prepare_header(ctx: &Ctx) {
             (*r).headers_out.status = NGX_HTTP_OK as ngx_uint_t;
         }
         headers_out::default_content_type(ctx);
-        if !ctx.headers_set.get() {
+        if !ctx.state.headers_set.get() {
             clear_length(r);
         }
     }

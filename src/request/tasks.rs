@@ -115,9 +115,9 @@ impl Host for Requests {
                 }
                 with => prepare(ctx, l, with),
             };
-            let watch = ctx.watch.get();
+            let watch = ctx.state.watch.get();
             let began = watch.map(|watch| (watch.clock)());
-            let current = Current { ctx, task: Some(task), phase: ctx.phase.get() };
+            let current = Current { ctx, task: Some(task), phase: ctx.state.phase.get() };
             let status = enter(current, || lua::lua_resume_(l, arguments));
             if let (Some(watch), Some(began)) = (watch, began) {
                 (watch.paused)(ctx, began);
@@ -133,7 +133,7 @@ impl Host for Requests {
 
     fn is_ending(&self, owner: *const Ctx) -> bool {
         // SAFETY: a task's context outlives it.
-        unsafe { (*owner).end.get().is_some() }
+        unsafe { (*owner).state.end.get().is_some() }
     }
 
     fn is_alive(&self, coroutine: Coroutine) -> bool {

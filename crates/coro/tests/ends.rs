@@ -250,7 +250,6 @@ fn a_family_ends_once() {
     play.expect("* the end");
     assert!(play.machine.add(0, 1).is_none());
     let scheduler = &play.machine.scheduler;
-    assert!(!scheduler.is_in(task, id));
     assert_eq!(scheduler.owner(task), None);
     assert_eq!(scheduler.coroutine(task), None);
     assert_eq!(scheduler.status(task), coro::Status::Dead);

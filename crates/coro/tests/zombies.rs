@@ -180,14 +180,7 @@ fn a_coroutine_that_is_used_again_is_not_asked_for_what_it_spawned_before() {
 
 #[test]
 fn those_of_users_coroutines_that_died_do_not_pile_up() {
-    let often = "create u; resume 0; ".repeat(20);
-    // Each coroutine is resumed once: the numbers count from 0.
-    let mut n = 0;
-    let often: String = often.split_inclusive("resume 0").fold(String::new(), |all, once| {
-        let once = once.replace("resume 0", &format!("resume {n}"));
-        n += 1;
-        all + &once
-    });
+    let often: String = (0..20).map(|n| format!("create u; resume {n}; ")).collect();
     let play = Play::started(&format!(
         "main: {often} sleep
          u: spawn f
@@ -195,4 +188,17 @@ fn those_of_users_coroutines_that_died_do_not_pile_up() {
     ));
     assert_eq!(play.machine.world.borrow().threads.len(), 20);
     assert!(held(&play) <= 3, "{}", held(&play));
+}
+
+#[test]
+fn those_of_users_coroutines_that_live_are_not_looked_through_each_time() {
+    let often: String = (0..24).map(|n| format!("create u; resume {n}; ")).collect();
+    let play = Play::started(&format!(
+        "main: {often} sleep
+         u: spawn f; yield
+         f: say 1"
+    ));
+    assert_eq!(held(&play), 24);
+    let looks = play.machine.world.borrow().looks;
+    assert!((1..=72).contains(&looks), "{looks}");
 }

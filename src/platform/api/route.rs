@@ -272,7 +272,7 @@ pub extern "C" fn spacer_respond(
             }
             let with_body = output::may_have_body(out.status);
             // The type of a response that is dropped is not that of this one.
-            let typed = ctx.mime_set.get() && !ctx.output.is_buffering();
+            let typed = ctx.state.mime_set.get() && !ctx.output.is_buffering();
             let mut stage = ctx.output.stage();
             stage.clear();
             if with_body && !value.is_null() {
@@ -290,14 +290,14 @@ pub extern "C" fn spacer_respond(
                 out.content_type = nginx::str_of(JSON);
                 out.content_type_len = JSON.len();
                 out.content_type_lowcase = std::ptr::null_mut();
-                ctx.mime_set.set(true);
+                ctx.state.mime_set.set(true);
             }
             if let Some(header) = out.content_length.as_mut() {
                 header.hash = 0;
                 out.content_length = std::ptr::null_mut();
             }
             out.content_length_n = if with_body { length as off_t } else { -1 };
-            ctx.headers_set.set(true);
+            ctx.state.headers_set.set(true);
             ctx.output.complete.set(true);
         }
         OK

@@ -78,7 +78,7 @@ pub unsafe extern "C" fn handler(r: Request) -> ngx_int_t {
 unsafe fn start(ctx: &Ctx) -> Result<Outcome, ngx_int_t> {
     // SAFETY: the caller's promise; the dispatcher is in the registry of every VM that was booted.
     unsafe {
-        ctx.watch.set(Some(&slow::WATCH));
+        ctx.state.watch.set(Some(&slow::WATCH));
         phase::start_with(ctx, Phase::Content, |ctx, l| {
             push_dispatcher(ctx.vm(), l);
             Ok(0)

@@ -101,6 +101,8 @@ pub struct World {
     /// Who is in each slot.
     slots: Vec<Serial>,
     free: Vec<Slot>,
+    /// How often it was asked whether one lives.
+    pub looks: usize,
     /// Light threads that have begun.
     pub threads: Vec<(Serial, TaskId)>,
     pub(super) users: Vec<Serial>,
@@ -332,6 +334,7 @@ impl Host for Machine {
 
     fn is_alive(&self, slot: Slot) -> bool {
         self.come_back();
+        self.world.borrow_mut().looks += 1;
         let coroutine = &self.world.borrow().coroutines[self.serial(slot)];
         assert_eq!(coroutine.role, Role::User, "{} is not the user's", coroutine.name);
         coroutine.life != Life::Dead
