@@ -302,6 +302,10 @@ unsafe fn add_timer(l: *mut lua_State, every: bool) -> c_int {
         if let Err(refusal) = timer::check(delay, limits) {
             return refused(l, refusal);
         }
+        // A finalizer that runs while its VM closes has no request, and isn't the shared VM's.
+        if !vm().is_some_and(|vm| vm.has(l)) {
+            raise(l, c"no request");
+        }
         let Some(coroutine) = timer_coroutine(l) else {
             raise(l, c"no memory");
         };

@@ -97,6 +97,9 @@ pub unsafe extern "C-unwind" fn push_sleep(l: *mut lua_State) -> c_int {
     }
 }
 
+/// How many milliseconds one may sleep for: nginx's timers count with a sign.
+const SLEEP_MAX: f64 = (1u64 << 62) as f64;
+
 /// `ngx.sleep(seconds)`.
 unsafe extern "C-unwind" fn ngx_sleep(l: *mut lua_State) -> c_int {
     // SAFETY: Lua calls this with its arguments on the stack. Nothing with a destructor is alive where it raises.
@@ -106,7 +109,7 @@ unsafe extern "C-unwind" fn ngx_sleep(l: *mut lua_State) -> c_int {
             lua::luaL_error(l, c"attempt to pass %d arguments, but accepted 1".as_ptr(), n);
         }
         let msec = lua::luaL_checknumber(l, 1) * 1000.0;
-        if msec < 0.0 {
+        if !(0.0..=SLEEP_MAX).contains(&msec) {
             lua::luaL_error(l, c"invalid sleep duration \"%f\"".as_ptr(), msec);
         }
         let ctx = context(l, WAITING);

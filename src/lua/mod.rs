@@ -185,6 +185,18 @@ impl Vm {
         self.l
     }
 
+    /// Whether the coroutine is one of this VM's.
+    ///
+    /// # Safety
+    /// `l` is a live coroutine.
+    pub unsafe fn has(&self, l: *mut lua_State) -> bool {
+        // SAFETY: the caller's promise. Each VM has one registry.
+        unsafe {
+            lua::lua_topointer(l, lua::LUA_REGISTRYINDEX)
+                == lua::lua_topointer(self.l, lua::LUA_REGISTRYINDEX)
+        }
+    }
+
     /// Runs the embedded `spacer.boot`, which makes the global `ngx` and returns what the scheduler needs of it.
     unsafe fn boot(&mut self) -> Result<(), String> {
         // SAFETY: the state is ours, and the call is protected.

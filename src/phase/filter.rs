@@ -84,13 +84,18 @@ unsafe fn filter_header(r: Request, code: &Code) -> ngx_int_t {
         match (ran, status) {
             (Err(rc), _) => rc,
             // The header of the other response comes through here too, and ends up the same.
-            (Ok(()), Some(status)) if before != Some(status) => {
+            // A code that is no status of HTTP's, `ngx.OK` say, ends the filter alone.
+            (Ok(()), Some(status)) if before != Some(status) && names_response(status) => {
                 ctx.state.exit_status.set(Some(status));
                 finalize(r, status)
             }
             (Ok(()), _) => nginx::OK,
         }
     }
+}
+
+fn names_response(status: ngx_int_t) -> bool {
+    status == nginx::ERROR || status >= NGX_HTTP_OK as ngx_int_t
 }
 
 /// `ngx.exit` in a header filter: another response takes the place of the one whose header was being made.

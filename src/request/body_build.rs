@@ -5,7 +5,7 @@ use std::ptr;
 
 use nginx_sys::*;
 
-use super::headers_in;
+use super::{body, headers_in};
 use crate::conf::core_loc_conf;
 use crate::nginx::{self, log_error, own, Request};
 
@@ -103,7 +103,8 @@ pub unsafe fn check(r: Request) -> Result<(), Refusal> {
         if (*r).discard_body() != 0 {
             return Err("request body already discarded asynchronously".to_owned());
         }
-        if (*r).request_body.is_null() {
+        // While nginx still reads it, it has the body's buffers.
+        if (*r).request_body.is_null() || body::is_under_way(r) {
             return Err("request body not read yet".to_owned());
         }
         Ok(())

@@ -132,8 +132,10 @@ impl Batches {
 
     /// Forgets a batch whose responses have been read.
     pub fn end(&self, number: usize) {
-        if let Some(place) = self.issued.borrow_mut().get_mut(number) {
-            *place = None;
+        let batch = self.issued.borrow_mut().get_mut(number).and_then(Option::take);
+        // The subrequests refer to the batch until the request ends.
+        for response in batch.iter().flat_map(|batch| batch.responses.take()) {
+            drop(response.body);
         }
     }
 }
@@ -423,7 +425,7 @@ pub unsafe fn capture_body(r: Request, chain: *mut ngx_chain_t) -> Option<ngx_in
         let capture = capture_of(r)?;
         fault::point("capture_body");
         let mut responses = capture.batch.responses.borrow_mut();
-        let response = &mut responses[capture.index];
+        let Some(response) = responses.get_mut(capture.index) else { return Some(nginx::OK) };
         let mut link = chain;
         while !link.is_null() {
             let buffer = &mut *(*link).buf;

@@ -37,6 +37,9 @@ pub unsafe fn set(ctx: &Ctx, name: &[u8], value: Option<&[u8]>, append: bool) ->
     unsafe {
         let r = ctx.r;
         let pool = (*r).pool;
+        if name.is_empty() {
+            return Some(());
+        }
         let name = nginx::pool_str(pool, &escape(name, Escape::HeaderName))?;
         if conf::loc_conf(r).transform_underscores != 0 {
             dash(name);

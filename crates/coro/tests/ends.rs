@@ -234,10 +234,7 @@ fn a_family_ends_once() {
         "main: spawn f; sleep
          f: sleep",
     );
-    let (task, id) = {
-        let world = play.machine.world.borrow();
-        (world.threads[0].1, world.families[0].id)
-    };
+    let task = play.machine.world.borrow().threads[0].1;
     play.end(0);
     play.expect(
         "main: spawned f
