@@ -128,9 +128,12 @@ fn make_folder(folder: &Path, project: &Project, application: &Application) -> R
         return Ok(());
     }
     let failed = |error| Error::file("make", folder)(error);
-    // Events are for their owner alone.
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
-    if !Uid::effective().is_root() || !folder.starts_with(&project.dir) {
+    // Events are for their owner alone. Whom the workers run as is the server's to say where the project doesn't: it gives the folder
+    // away when it starts, and they have to enter it until then. The files in it are for their owner in any case.
+    let is_root = Uid::effective().is_root();
+    let mode = if is_root && application.user.is_none() { 0o755 } else { 0o700 };
+    DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(failed)?;
+    if !is_root || !folder.starts_with(&project.dir) {
         return Ok(());
     }
     let named = application.user.as_deref().map(User::from_name).transpose();

@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{fchown, lchown, DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-/// Events are for their owner alone, whatever the process leaves to files that it makes.
-pub(super) const FOLDER_MODE: u32 = 0o700;
+/// Events are for their owner alone, whatever the process leaves to files that it makes. Folders are entered by who is given a file later.
+pub(super) const FOLDER_MODE: u32 = 0o755;
 pub(super) const FILE_MODE: u32 = 0o600;
 
 /// Gives what this process has made to the owner of its folder, if the process is root's.
