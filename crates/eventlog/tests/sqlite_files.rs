@@ -444,7 +444,7 @@ fn events_are_for_their_owner_alone() {
     log.declare(std::slice::from_ref(&orders)).expect("declared");
     log.append(one(&orders)).expect("appended");
     for (name, expected) in [
-        ("", 0o700),
+        ("", 0o755),
         ("events.db", 0o600),
         ("events.db-wal", 0o600),
         ("events.db-shm", 0o600),
