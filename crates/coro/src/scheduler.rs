@@ -403,9 +403,4 @@ impl<H: Host> Scheduler<H> {
     pub fn coroutine(&self, id: Id) -> Option<H::Coroutine> {
         self.tasks.get(id).map(|task| task.coroutine())
     }
-
-    /// Whether the task is one of the family's.
-    pub fn is_in(&self, id: Id, family: FamilyId) -> bool {
-        self.tasks.get(id).is_some_and(|task| task.family.get() == Some(family.0))
-    }
 }
