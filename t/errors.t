@@ -179,3 +179,56 @@ GET /t
 --- error_code: 500
 --- response_body
 sorry, 500
+
+=== TEST 14: a traceback has 22 frames
+--- config
+    location = /t {
+        content_by_lua_block {
+            local code = { "local function f1() error('deep down') end " }
+            for n = 2, 40 do code[n] = ("local function f%d() f%d() return 1 end "):format(n, n - 1) end
+            assert(loadstring(table.concat(code) .. "f40()"))()
+        }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- error_log eval
+["in function 'f21'", qr/^\t\.\.\.,/]
+--- no_error_log
+in function 'f22'
+
+=== TEST 15: a traceback has the wrapped coroutines that the error came through, not those that had the same and were caught
+--- config
+    location = /t {
+        content_by_lua_block {
+            local function fails() error("the same", 0) end
+            for _ = 1, 3 do pcall(coroutine.wrap(fails)) end
+            coroutine.wrap(function()
+                for _ = 1, 3 do pcall(coroutine.wrap(fails)) end
+                coroutine.wrap(fails)()
+            end)()
+        }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- error_log eval
+["coroutine 0:", "coroutine 1:", "coroutine 2:"]
+--- no_error_log
+coroutine 3:
+
+=== TEST 16: nor those that had another
+--- config
+    location = /t {
+        content_by_lua_block {
+            pcall(coroutine.wrap(function() error("caught", 0) end))
+            error("plain", 0)
+        }
+    }
+--- request
+GET /t
+--- error_code: 500
+--- error_log
+coroutine 0:
+--- no_error_log
+coroutine 1:

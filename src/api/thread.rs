@@ -114,7 +114,7 @@ unsafe extern "C-unwind" fn note_failed(l: *mut lua_State) -> c_int {
     unsafe {
         let failed = lua::lua_tothread(l, 1);
         if !failed.is_null() && lua::lua_type(l, 2) == lua::LUA_TSTRING {
-            traceback::note_failed(failed, string_at(l, 2));
+            traceback::note_failed(failed, l, string_at(l, 2));
         }
         0
     }

@@ -66,23 +66,37 @@ unsafe fn text<'a>(s: *const std::ffi::c_char) -> &'a [u8] {
     unsafe { CStr::from_ptr(s) }.to_bytes()
 }
 
-/// Coroutines that `coroutine.wrap` has seen fail, innermost first: the error's text and their frames.
-static WRAPPED: Worker<Vec<(Vec<u8>, Vec<u8>)>> = Worker::new(Vec::new());
+/// A coroutine that `coroutine.wrap` has seen fail.
+struct Failed {
+    message: Vec<u8>,
+    frames: Vec<u8>,
+    /// Who resumed it, and has the error from it. Only compared.
+    resumer: *const lua::lua_State,
+}
+
+/// Those that the last error came through, innermost first.
+static WRAPPED: Worker<Vec<Failed>> = Worker::new(Vec::new());
+
+/// Whether the error with which `l` has failed is the one that came through those.
+fn came_through(wrapped: &[Failed], l: *const lua::lua_State, message: &[u8]) -> bool {
+    wrapped.last().is_some_and(|last| last.resumer == l && last.message == message)
+}
 
 /// Notes that `l` has failed with that message, which its resumer raises again.
 ///
 /// # Safety
 /// `l` has failed.
-pub unsafe fn note_failed(l: *mut lua::lua_State, message: &[u8]) {
+pub unsafe fn note_failed(l: *mut lua::lua_State, resumer: *const lua::lua_State, message: &[u8]) {
     // SAFETY: one thread, and no reference is kept.
     let wrapped = unsafe { &mut *WRAPPED.get() };
-    if wrapped.first().is_some_and(|(first, _)| first != message) {
+    if !came_through(wrapped, l, message) {
+        // Who had those from their coroutines has caught them.
         wrapped.clear();
     }
     let mut text = Vec::new();
     // SAFETY: the caller's promise.
     unsafe { frames(&mut text, l, 0, false) };
-    wrapped.push((message.to_vec(), text));
+    wrapped.push(Failed { message: message.to_vec(), frames: text, resumer });
 }
 
 /// The traceback of a task's coroutine that failed, behind those of the wrapped ones that it had the error from.
@@ -92,15 +106,15 @@ pub unsafe fn note_failed(l: *mut lua::lua_State, message: &[u8]) {
 pub unsafe fn of_failed(l: *mut lua::lua_State, message: &[u8], is_entry: bool) -> Vec<u8> {
     let mut text = b"stack traceback:".to_vec();
     // SAFETY: one thread.
-    let wrapped = unsafe { std::mem::take(&mut *WRAPPED.get()) };
-    let inner = wrapped.iter().filter(|(failed, _)| failed == message);
-    let mut n = 0;
-    for (_, frames) in inner {
-        text.extend_from_slice(format!("\ncoroutine {n}:").as_bytes());
-        text.extend_from_slice(frames);
-        n += 1;
+    let mut wrapped = unsafe { std::mem::take(&mut *WRAPPED.get()) };
+    if !came_through(&wrapped, l, message) {
+        wrapped.clear();
     }
-    text.extend_from_slice(format!("\ncoroutine {n}:").as_bytes());
+    for (n, inner) in wrapped.iter().enumerate() {
+        text.extend_from_slice(format!("\ncoroutine {n}:").as_bytes());
+        text.extend_from_slice(&inner.frames);
+    }
+    text.extend_from_slice(format!("\ncoroutine {}:", wrapped.len()).as_bytes());
     // SAFETY: the caller's promise.
     unsafe { frames(&mut text, l, 0, is_entry) };
     text
