@@ -495,3 +495,17 @@ second sub
 third sub
 --- no_error_log
 [error]
+
+=== TEST 26: a chunked request's subrequest has no chunked body
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.req.read_body()
+            ngx.say(ngx.location.capture("/gone", { method = ngx.HTTP_DELETE }).status)
+        }
+    }
+    location = /gone { dav_methods DELETE; }
+--- raw_request eval
+"POST /t HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+--- response_body
+404

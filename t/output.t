@@ -347,3 +347,50 @@ ok
 ["GET /t", "GET /again"]
 --- response_body eval
 ["true\n", "lives\n"]
+
+=== TEST 22: a flush(true) goes on when a rate limit has let enough time pass
+--- config
+    postpone_output 1;
+    location = /t {
+        limit_rate 40k;
+        content_by_lua_block {
+            local piece = ("x"):rep(10000)
+            for _ = 1, 6 do ngx.print(piece) ngx.flush(true) end
+            ngx.log(ngx.WARN, "went on to the end")
+        }
+    }
+--- request
+GET /t
+--- timeout: 5
+--- response_body eval
+"x" x 60000
+--- error_log
+went on to the end
+--- no_error_log
+[error]
+
+=== TEST 23: over HTTP/1.0 what is collected before an ngx.exit is the answer, with its length
+--- config
+    location = /t { content_by_lua_block { ngx.say("hello") ngx.exit(ngx.var.arg_status + 0) } }
+--- request eval
+["GET /t?status=403 HTTP/1.0", "GET /t?status=200 HTTP/1.0", "GET /t?status=0 HTTP/1.0"]
+--- error_code eval
+[200, 200, 200]
+--- response_headers eval
+["Content-Length: 6", "Content-Length: 6", "Content-Length: 6"]
+--- response_body eval
+["hello\n", "hello\n", "hello\n"]
+
+=== TEST 24: a number is written with 14 digits, whole or not
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.say(99999999999999, " ", -99999999999999, " ", 1e14, " ", 123456789012345, " ", -123456789012345, " ", 1e15)
+            ngx.say(99999999999999.5, " ", 0, " ", -0.0, " ", 0.1)
+        }
+    }
+--- request
+GET /t
+--- response_body
+99999999999999 -99999999999999 1e+14 1.2345678901234e+14 -1.2345678901234e+14 1e+15
+1e+14 0 -0 0.1

@@ -413,3 +413,20 @@ GET /t
 --- error_code: 500
 --- error_log
 rewrite or internal redirection cycle
+
+=== TEST 24: more headers than nginx keeps in one piece are cleared, and others set
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.req.clear_header("X-Many")
+            for i = 1, 30 do ngx.req.set_header("X-New-" .. i, "value " .. i) end
+            local headers = ngx.req.get_headers(0)
+            local n = 0
+            for i = 1, 30 do if headers["X-New-" .. i] == "value " .. i then n = n + 1 end end
+            ngx.say(n, " ", headers["X-Many"])
+        }
+    }
+--- raw_request eval
+"GET /t HTTP/1.0\r\n" . join('', map { "X-Many: $_\r\n" } 1 .. 25) . "\r\n"
+--- response_body
+30 nil

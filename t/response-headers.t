@@ -268,3 +268,26 @@ location /t {
 GET /t
 --- response_body
 false false false false false
+
+
+
+=== TEST 15: nginx changes the value that Cache-Control or Link was set to last
+--- config
+location = /t {
+    expires 1h;
+    add_header X-Sent $sent_http_link;
+    content_by_lua_block {
+        for _, name in ipairs { "Cache-Control", "Link" } do
+            ngx.header[name] = "first"
+            ngx.header[name] = { "second", "third" }
+            ngx.header[name] = "last"
+        end
+        ngx.say("ok")
+    }
+}
+--- request
+GET /t
+--- response_headers
+Cache-Control: max-age=3600
+Link: last
+X-Sent: last

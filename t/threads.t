@@ -506,3 +506,30 @@ ended by itself
 [error]
 [crit]
 exited on signal
+
+
+
+=== TEST 19: what a semaphore gave to one who is gone is given to the next
+--- config
+location /t {
+    content_by_lua_block {
+        local sem = require("ngx.semaphore").new()
+        local function take(name)
+            local ok, err = sem:wait(0.5)
+            ngx.say(name, " ", ok, " ", err)
+        end
+        local first, second = ngx.thread.spawn(take, "first"), ngx.thread.spawn(take, "second")
+        sem:post()
+        ngx.say(ngx.thread.kill(first), " ", sem:count())
+        ngx.thread.wait(second)
+        ngx.say(sem:count())
+    }
+}
+--- request
+GET /t
+--- response_body
+1 0
+second true nil
+0
+--- no_error_log
+[error]
