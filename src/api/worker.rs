@@ -12,7 +12,7 @@ pub extern "C" fn spacer_phase(out: &mut spacer_str) {
     out.set(current().phase.name().as_bytes());
 }
 
-/// Whether the phase can wait, make a response, and so on: the bits of the current phase.
+/// The bit of the current phase, one of `spacer_phase_bit`.
 #[no_mangle]
 pub extern "C" fn spacer_phase_bits() -> u32 {
     current().phase as u32
