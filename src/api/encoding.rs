@@ -7,7 +7,7 @@ use httptext::args::{self, Decoder};
 use httptext::{base64, digest, escape_into, unescape_into};
 use nginx_sys::*;
 
-use super::{arg, boundary, giving, scratch, spacer_str, NONE, OK, RAISE};
+use super::{arg, boundary, giving, scratch, spacer_str, without_status, NONE, OK, RAISE};
 use crate::nginx;
 use crate::nginx::cell::Worker;
 
@@ -42,9 +42,11 @@ pub extern "C" fn spacer_escape_uri(
     kind: c_int,
     out: &mut spacer_str,
 ) {
-    let kind = Escape::from_type(kind).unwrap_or(Escape::Component);
-    // SAFETY: Lua's string.
-    give(out, |text| escape_into(text, unsafe { arg(data, len) }, kind));
+    give(out, |text| {
+        let kind = Escape::from_type(kind).unwrap_or(Escape::Component);
+        // SAFETY: Lua's string.
+        escape_into(text, unsafe { arg(data, len) }, kind);
+    });
 }
 
 #[no_mangle]
@@ -184,7 +186,7 @@ pub extern "C" fn spacer_decode_base64mime(
 #[no_mangle]
 pub extern "C" fn spacer_crc32(data: *const u8, len: usize) -> u32 {
     // SAFETY: Lua's string.
-    digest::crc32(unsafe { arg(data, len) })
+    without_status(0, || digest::crc32(unsafe { arg(data, len) }))
 }
 
 #[no_mangle]
@@ -213,43 +215,43 @@ pub extern "C" fn spacer_hmac_sha1(
     len: usize,
     out: &mut spacer_str,
 ) {
-    // SAFETY: Lua's strings.
-    let (key, data) = unsafe { (arg(key, key_len), arg(data, len)) };
-    give(out, |bytes| bytes.extend_from_slice(&digest::hmac_sha1(key, data)));
+    give(out, |bytes| {
+        // SAFETY: Lua's strings.
+        let (key, data) = unsafe { (arg(key, key_len), arg(data, len)) };
+        bytes.extend_from_slice(&digest::hmac_sha1(key, data));
+    });
 }
 
 #[no_mangle]
 pub extern "C" fn spacer_http_time(seconds: i64, out: &mut spacer_str) {
-    // SAFETY: nginx writes at most 29 bytes; the result is read before the next call.
-    unsafe {
-        let text = scratch();
+    // SAFETY: nginx writes at most 29 bytes.
+    give(out, |text| unsafe {
         text.resize(64, 0);
         let end = ngx_http_time(text.as_mut_ptr(), seconds);
         text.truncate(end.offset_from(text.as_ptr()) as usize);
-        out.set(text);
-    }
+    });
 }
 
 #[no_mangle]
 pub extern "C" fn spacer_cookie_time(seconds: i64, out: &mut spacer_str) {
-    // SAFETY: nginx writes at most 29 bytes; the result is read before the next call.
-    unsafe {
-        let text = scratch();
+    // SAFETY: nginx writes at most 29 bytes.
+    give(out, |text| unsafe {
         text.resize(64, 0);
         let end = ngx_http_cookie_time(text.as_mut_ptr(), seconds);
         text.truncate(end.offset_from(text.as_ptr()) as usize);
-        out.set(text);
-    }
+    });
 }
 
 /// Seconds since the epoch of an HTTP time, in `seconds`.
 #[no_mangle]
 pub extern "C" fn spacer_parse_http_time(data: *const u8, len: usize, seconds: &mut i64) -> c_int {
-    // SAFETY: Lua's string.
-    let time = unsafe { ngx_parse_http_time(data.cast_mut(), len) };
-    if time == nginx::ERROR as time_t {
-        return NONE;
-    }
-    *seconds = time;
-    OK
+    without_status(NONE, || {
+        // SAFETY: Lua's string.
+        let time = unsafe { ngx_parse_http_time(data.cast_mut(), len) };
+        if time == nginx::ERROR as time_t {
+            return NONE;
+        }
+        *seconds = time;
+        OK
+    })
 }

@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use nginx_sys::*;
 
 use super::headers_out::spacer_header;
-use super::{arg, error, spacer_str, with_request, OK, RAISE};
+use super::{arg, error, giving, spacer_str, with_request, OK, RAISE};
 use crate::nginx;
 use crate::request::headers_in::set;
 use crate::request::raw_header;
@@ -113,7 +113,7 @@ pub extern "C" fn spacer_req_raw_header(no_request_line: bool, out: &mut spacer_
 #[no_mangle]
 pub extern "C" fn spacer_header_key(name: *const u8, len: usize, out: &mut spacer_str) {
     // SAFETY: Lua's string; the result is read before the next call.
-    unsafe {
+    giving(out, |out| unsafe {
         let text = super::scratch();
         text.extend(arg(name, len).iter().map(|&byte| {
             if byte == b'_' {
@@ -123,5 +123,5 @@ pub extern "C" fn spacer_header_key(name: *const u8, len: usize, out: &mut space
             }
         }));
         out.set(text);
-    }
+    });
 }

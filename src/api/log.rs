@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use nginx_sys::*;
 
-use super::{arg, current};
+use super::{arg, current, without_status};
 use crate::nginx;
 
 /// Where the current request's lines go, or those of Lua without one.
@@ -28,23 +28,25 @@ pub extern "C" fn spacer_logs(level: c_int) -> bool {
 #[no_mangle]
 pub extern "C" fn spacer_log(level: c_int, data: *const u8, len: usize) {
     // SAFETY: the log is live; Lua's string.
-    unsafe { nginx::log_parts(level as u32, log(), &[b"[lua] ", arg(data, len)]) }
+    without_status((), || unsafe {
+        nginx::log_parts(level as u32, log(), &[b"[lua] ", arg(data, len)]);
+    });
 }
 
 /// A line at `debug_http`, for what the public interface logs there.
 #[no_mangle]
 pub extern "C" fn spacer_debug(data: *const u8, len: usize) {
     // SAFETY: the current request is alive; Lua's string.
-    unsafe {
+    without_status((), || unsafe {
         if let Some(ctx) = current().ctx.as_ref() {
             nginx::log_debug!(ctx.r, "{}", nginx::NgxStr::from_bytes(arg(data, len)));
         }
-    }
+    });
 }
 
 /// A line without the `[lua]` in front.
 #[no_mangle]
 pub extern "C" fn spacer_log_plain(level: c_int, data: *const u8, len: usize) {
     // SAFETY: the log is live; Lua's string.
-    unsafe { nginx::log_parts(level as u32, log(), &[arg(data, len)]) }
+    without_status((), || unsafe { nginx::log_parts(level as u32, log(), &[arg(data, len)]) });
 }

@@ -1,7 +1,8 @@
 //! The boundary: the functions that Lua calls through FFI, one file for each area of `ngx.*`.
 //!
 //! A boundary function takes numbers and pointers with lengths, puts results where the caller said, and returns one
-//! of the statuses below. It never raises, never runs Lua and never unwinds. `build.rs` generates the declarations
+//! of the statuses below. It never raises, never runs Lua and never unwinds: its body runs in [`boundary`], [`giving`] or
+//! [`without_status`], which `scripts/lint.d/boundary` looks for. `build.rs` generates the declarations
 //! that Lua sees from these files.
 
 pub mod arg;
@@ -139,16 +140,25 @@ pub fn boundary(f: impl FnOnce() -> c_int) -> c_int {
 /// Runs the body of a boundary function that gives text and has no status. A panic is logged, and becomes a text of a length for which Lua raises an
 /// error.
 pub fn giving(out: &mut spacer_str, f: impl FnOnce(&mut spacer_str)) {
-    // SAFETY: nginx logs as long as its process lives.
-    let log = unsafe { (*nginx_sys::ngx_cycle).log };
     let body = || {
         fault::point("text");
         f(out);
         true
     };
-    if !guard(log, false, body) {
+    if !without_status(false, body) {
         *out = spacer_str { data: std::ptr::null(), len: usize::MAX };
     }
+}
+
+/// Runs the body of a boundary function that has neither status nor text: a panic is logged, and gives `on_panic`.
+#[inline]
+pub fn without_status<T>(on_panic: T, f: impl FnOnce() -> T) -> T {
+    let f = || {
+        fault::point("without_status");
+        f()
+    };
+    // SAFETY: nginx logs as long as its process lives.
+    guard(unsafe { (*nginx_sys::ngx_cycle).log }, on_panic, f)
 }
 
 /// Runs `f` with the current `Ctx`, where there is one: that of a client's request, or of Lua that runs without one.

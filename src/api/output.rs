@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use nginx_sys::*;
 
-use super::{arg, error, wait, with_request_in, AGAIN, FAIL, HANDLERS, OK};
+use super::{arg, error, wait, with_request_in, without_status, AGAIN, FAIL, HANDLERS, OK};
 use crate::conf::{self, core_loc_conf};
 use crate::nginx::{self, log_debug};
 use crate::request::ctx::Ctx;
@@ -59,7 +59,7 @@ fn perform_outside(ctx: &Ctx, operation: unsafe fn(&Ctx) -> c_int) -> c_int {
 /// Gives up the wait that `perform` asked for: the coroutine can't yield.
 #[no_mangle]
 pub extern "C" fn spacer_put_off() {
-    super::give_up();
+    without_status((), super::give_up);
 }
 
 /// After a print: sends the header if it isn't, and hands on a full stage.

@@ -2,11 +2,15 @@
 //! replacements Lua makes.
 
 use std::ffi::c_int;
+use std::ptr;
 
 use luare::{substitute, Checked, Flags, MatchError, Regex, Substitution, UnknownFlag};
 use nginx_sys::NGX_LOG_ERR;
 
-use super::{arg, boundary, error, error_bytes, log, scratch, spacer_str, FAIL, NONE, OK, RAISE};
+use super::{
+    arg, boundary, error, error_bytes, log, scratch, spacer_str, without_status, FAIL, NONE, OK,
+    RAISE,
+};
 use crate::nginx;
 use crate::regex::engine;
 
@@ -63,19 +67,21 @@ fn count(found: Result<usize, MatchError>) -> c_int {
 /// The set of the letters of options, in `bits`; `RAISE` where one is none.
 #[no_mangle]
 pub extern "C" fn spacer_regex_flags(data: *const u8, len: usize, bits: &mut u32) -> c_int {
-    // SAFETY: Lua's string.
-    let letters = unsafe { arg(data, len) };
-    match Flags::parse(letters) {
-        Ok(flags) => {
-            *bits = flags.bits();
-            OK
+    boundary(|| {
+        // SAFETY: Lua's string.
+        let letters = unsafe { arg(data, len) };
+        match Flags::parse(letters) {
+            Ok(flags) => {
+                *bits = flags.bits();
+                OK
+            }
+            Err(UnknownFlag { letter }) => {
+                let text =
+                    [b"unknown flag \"", &[letter][..], b"\" (flags \"", letters, b"\")"].concat();
+                error_bytes(RAISE, &text)
+            }
         }
-        Err(UnknownFlag { letter }) => {
-            let text =
-                [b"unknown flag \"", &[letter][..], b"\" (flags \"", letters, b"\")"].concat();
-            error_bytes(RAISE, &text)
-        }
-    }
+    })
 }
 
 /// How many patterns a VM keeps.
@@ -88,7 +94,7 @@ pub extern "C" fn spacer_regex_cache_max() -> u32 {
 /// A compiled pattern, or null and the last error's text.
 #[no_mangle]
 pub extern "C" fn spacer_regex_new(data: *const u8, len: usize, bits: u32) -> *mut spacer_regex {
-    let mut compiled = std::ptr::null_mut();
+    let mut compiled = ptr::null_mut();
     boundary(|| {
         // SAFETY: Lua's string.
         match Regex::compile(unsafe { arg(data, len) }, Flags::from_bits(bits)) {
@@ -111,17 +117,19 @@ pub extern "C" fn spacer_regex_new(data: *const u8, len: usize, bits: u32) -> *m
 
 #[no_mangle]
 pub unsafe extern "C" fn spacer_regex_free(regex: *mut spacer_regex) {
-    if !regex.is_null() {
-        // SAFETY: Lua gives back once what it had from `new`.
-        drop(unsafe { Box::from_raw(regex.cast::<Regex>()) });
-    }
+    without_status((), || {
+        if !regex.is_null() {
+            // SAFETY: Lua gives back once what it had from `new`.
+            drop(unsafe { Box::from_raw(regex.cast::<Regex>()) });
+        }
+    });
 }
 
 /// How many groups the pattern has.
 #[no_mangle]
 pub unsafe extern "C" fn spacer_regex_groups(re: *const spacer_regex) -> c_int {
     // SAFETY: as `regex` asks for.
-    unsafe { regex(re) }.map_or(0, |regex| regex.groups() as c_int)
+    without_status(0, || unsafe { regex(re) }.map_or(0, |regex| regex.groups() as c_int))
 }
 
 /// The name at `index`, and the number of its group; `NONE` when there are no more.
@@ -131,14 +139,16 @@ pub unsafe extern "C" fn spacer_regex_name(
     index: c_int,
     out: &mut spacer_str,
 ) -> c_int {
-    // SAFETY: as `regex` asks for.
-    match unsafe { regex(re) }.and_then(|regex| regex.names().nth(index as usize)) {
-        Some((number, name)) => {
-            out.set(name);
-            number as c_int
+    without_status(NONE, || {
+        // SAFETY: as `regex` asks for.
+        match unsafe { regex(re) }.and_then(|regex| regex.names().nth(index as usize)) {
+            Some((number, name)) => {
+                out.set(name);
+                number as c_int
+            }
+            None => NONE,
         }
-        None => NONE,
-    }
+    })
 }
 
 /// Where the groups of the last match begin and end, -1 where one isn't part of it. Always the same place.
@@ -176,7 +186,9 @@ pub unsafe extern "C" fn spacer_regex_after_empty(
     at: usize,
 ) -> usize {
     // SAFETY: as `regex` asks for; Lua's string.
-    unsafe { regex(re).map_or(at + 1, |regex| regex.after_empty(arg(text, len), at)) }
+    without_status(at + 1, || unsafe {
+        regex(re).map_or(at + 1, |regex| regex.after_empty(arg(text, len), at))
+    })
 }
 
 /// The text with its first match, or `all`, replaced by a template. Gives how many there were; for none, no text.
@@ -210,15 +222,17 @@ pub unsafe extern "C" fn spacer_regex_substitute(
 
 #[no_mangle]
 pub extern "C" fn spacer_substitution_new() -> *mut spacer_substitution {
-    Box::into_raw(Box::new(Substitution::default())).cast()
+    without_status(ptr::null_mut(), || Box::into_raw(Box::new(Substitution::default())).cast())
 }
 
 #[no_mangle]
 pub unsafe extern "C" fn spacer_substitution_free(substitution: *mut spacer_substitution) {
-    if !substitution.is_null() {
-        // SAFETY: Lua gives back once what it had from `new`.
-        drop(unsafe { Box::from_raw(substitution.cast::<Substitution>()) });
-    }
+    without_status((), || {
+        if !substitution.is_null() {
+            // SAFETY: Lua gives back once what it had from `new`.
+            drop(unsafe { Box::from_raw(substitution.cast::<Substitution>()) });
+        }
+    });
 }
 
 /// Finds the first match.

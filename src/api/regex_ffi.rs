@@ -6,7 +6,7 @@ use std::{ptr, slice};
 
 use luare::{Flags, Regex};
 
-use super::{arg, boundary, FAIL, OK};
+use super::{arg, boundary, without_status, FAIL, OK};
 use crate::regex::engine;
 
 /// What `pcre_exec` says of no match.
@@ -153,14 +153,14 @@ pub unsafe extern "C" fn ngx_http_lua_ffi_exec_regex(
 
 #[no_mangle]
 pub unsafe extern "C" fn ngx_http_lua_ffi_destroy_regex(re: *mut ngx_http_lua_regex_t) {
-    if re.is_null() {
-        return;
-    }
     // SAFETY: what `describe` made, given back once.
-    unsafe {
+    without_status((), || unsafe {
+        if re.is_null() {
+            return;
+        }
         let described = Box::from_raw(re);
         let regex = Box::from_raw(described.regex.cast::<Regex>());
         let captures = ptr::slice_from_raw_parts_mut(described.captures, 2 * (regex.groups() + 1));
         drop(Box::from_raw(captures));
-    }
+    });
 }

@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::rc::Rc;
 
-use super::{boundary, error, wait, with_context, FAIL, OK, RAISE};
+use super::{boundary, error, wait, with_context, without_status, FAIL, OK, RAISE};
 use crate::conf::phase::WAITING;
 use crate::request::ctx::Ctx;
 use crate::semaphore::Semaphore;
@@ -37,14 +37,16 @@ fn is_gone() -> c_int {
 /// Makes a semaphore for an empty handle.
 #[no_mangle]
 pub extern "C" fn spacer_semaphore_init(semaphore: &mut spacer_semaphore, resources: u32) {
-    semaphore.of = Rc::into_raw(Semaphore::new(resources)).cast();
+    without_status((), || semaphore.of = Rc::into_raw(Semaphore::new(resources)).cast());
 }
 
 /// Gives Lua's reference back.
 #[no_mangle]
 pub extern "C" fn spacer_semaphore_free(semaphore: &mut spacer_semaphore) {
-    drop(semaphore.borrow().map(ManuallyDrop::into_inner));
-    semaphore.of = ptr::null();
+    without_status((), || {
+        drop(semaphore.borrow().map(ManuallyDrop::into_inner));
+        semaphore.of = ptr::null();
+    });
 }
 
 #[no_mangle]

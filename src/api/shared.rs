@@ -1,10 +1,11 @@
 //! `ngx.shared`: dictionaries in shared memory. They need no request and never wait.
 
 use std::ffi::c_int;
+use std::ptr;
 
 use shdict::{Dict, End, Item, Kind, Mode, NotAList, Popped, PushError, Store, StoreError, Value};
 
-use super::{arg, boundary, error, scratch, spacer_str, FAIL, NONE, OK, RAISE};
+use super::{arg, boundary, error, scratch, spacer_str, without_status, FAIL, NONE, OK, RAISE};
 use crate::conf;
 use crate::nginx;
 use crate::nginx::cell::Worker;
@@ -39,10 +40,12 @@ pub const STORE_BOOLEAN: c_int = 8;
 /// The dictionary of that index in the configuration that a VM is being made for, and its name; null beyond the last.
 #[no_mangle]
 pub extern "C" fn spacer_dict_at(index: usize, name: &mut spacer_str) -> *const spacer_dict {
-    let dictionary = conf::of_new_vm().and_then(|conf| shared::dictionaries(conf).nth(index));
-    let Some(dictionary) = dictionary else { return std::ptr::null() };
-    name.set(dictionary.name());
-    std::ptr::from_ref(dictionary).cast()
+    without_status(ptr::null(), || {
+        let dictionary = conf::of_new_vm().and_then(|conf| shared::dictionaries(conf).nth(index));
+        let Some(dictionary) = dictionary else { return ptr::null() };
+        name.set(dictionary.name());
+        ptr::from_ref(dictionary).cast()
+    })
 }
 
 /// The dictionary that Lua has a pointer to.
@@ -156,6 +159,13 @@ unsafe fn store<'a>(
     }
 }
 
+fn number_or_boolean(how: c_int, number: f64) -> Value<'static> {
+    match how & STORE_BOOLEAN {
+        0 => Value::Number(number),
+        _ => Value::Boolean(number != 0.0),
+    }
+}
+
 /// Stores a number or a boolean.
 #[no_mangle]
 pub unsafe extern "C" fn spacer_dict_store_number(
@@ -168,12 +178,10 @@ pub unsafe extern "C" fn spacer_dict_store_number(
     flags: c_int,
     out: &mut spacer_dict_value,
 ) -> c_int {
-    let value = || match how & STORE_BOOLEAN {
-        0 => Value::Number(number),
-        _ => Value::Boolean(number != 0.0),
-    };
     // SAFETY: Lua's promises for a dictionary and an argument.
-    unsafe { store(dict, how, (key, key_len), value, exptime, flags, out) }
+    unsafe {
+        store(dict, how, (key, key_len), || number_or_boolean(how, number), exptime, flags, out)
+    }
 }
 
 /// Stores a string.
@@ -191,8 +199,7 @@ pub unsafe extern "C" fn spacer_dict_store_string(
 ) -> c_int {
     // SAFETY: Lua's promises for a dictionary and arguments.
     unsafe {
-        let value = || Value::String(arg(text, text_len));
-        store(dict, how, (key, key_len), value, exptime, flags, out)
+        store(dict, how, (key, key_len), || Value::String(arg(text, text_len)), exptime, flags, out)
     }
 }
 

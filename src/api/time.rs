@@ -11,7 +11,7 @@ use mlua::ffi::lua_State;
 use nginx_sys::*;
 
 use super::cfunction::{context, disabled, guarded, yield_and_wait};
-use super::{current, scratch, spacer_str};
+use super::{current, giving, scratch, spacer_str};
 use crate::conf::phase::WAITING;
 use crate::nginx::{self, log_debug, Request};
 use crate::request::tasks::{scheduler, Requests};
@@ -39,7 +39,7 @@ pub extern "C" fn spacer_update_time() {
 #[no_mangle]
 pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut spacer_str) {
     // SAFETY: nginx fills the structure; the result is read before the next call.
-    unsafe {
+    giving(out, |out| unsafe {
         let now = nginx::cached_time().0;
         let offset = if utc { 0 } else { (*ngx_cached_time).gmtoff * 60 };
         let mut tm: ngx_tm_t = std::mem::zeroed();
@@ -51,7 +51,7 @@ pub extern "C" fn spacer_format_time(utc: bool, date_only: bool, out: &mut space
             let _ = write!(text, " {:02}:{:02}:{:02}", tm.tm_hour, tm.tm_min, tm.tm_sec);
         }
         out.set(text);
-    }
+    });
 }
 
 /// A sleep, noted in the debug log.

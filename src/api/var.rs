@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_void};
 
 use nginx_sys::*;
 
-use super::{arg, error, spacer_str, with_request, NONE, OK, RAISE};
+use super::{arg, boundary, error, spacer_str, with_request, NONE, OK, RAISE};
 use crate::nginx::cell::Worker;
 use crate::nginx::{self, Request};
 use crate::request::var::{assign, Refused};
@@ -39,7 +39,7 @@ const HANDLES_MAX: usize = 4096;
 #[no_mangle]
 pub extern "C" fn spacer_var_handle(name: *const u8, len: usize) -> c_int {
     // SAFETY: Lua's string; one thread.
-    unsafe {
+    boundary(|| unsafe {
         let name = arg(name, len).to_ascii_lowercase();
         let handles = (*HANDLES.get()).get_or_insert_with(HashMap::new);
         if let Some(&handle) = handles.get(&name) {
@@ -55,7 +55,7 @@ pub extern "C" fn spacer_var_handle(name: *const u8, len: usize) -> c_int {
         names.push(Name { text: name.clone(), hash, conf, found: Found::ByName });
         handles.insert(name, handle);
         handle
-    }
+    })
 }
 
 /// The variable of a handle.

@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use nginx_sys::*;
 
-use super::{current, spacer_str};
+use super::{current, spacer_str, without_status};
 use crate::nginx;
 
 #[no_mangle]
@@ -12,7 +12,7 @@ pub extern "C" fn spacer_phase(out: &mut spacer_str) {
     out.set(current().phase.name().as_bytes());
 }
 
-/// Whether the phase can wait, make a response, and so on: the bits of the current phase.
+/// The bit of the current phase, one of `spacer_phase_bit`.
 #[no_mangle]
 pub extern "C" fn spacer_phase_bits() -> u32 {
     current().phase as u32
@@ -43,7 +43,7 @@ pub extern "C" fn spacer_worker_id() -> c_int {
 #[no_mangle]
 pub unsafe extern "C" fn spacer_worker_pids(pids: *mut c_int, room: usize) -> usize {
     // SAFETY: nginx's table of processes, which only this thread uses; Lua's array has the room.
-    unsafe {
+    without_status(0, || unsafe {
         let pids = std::slice::from_raw_parts_mut(pids, room);
         let table = &*std::ptr::addr_of!(ngx_processes);
         let running = table.iter().enumerate().filter_map(|(slot, process)| {
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn spacer_worker_pids(pids: *mut c_int, room: usize) -> us
             count += 1;
         }
         count
-    }
+    })
 }
 
 /// What nginx calls the process: a number of its own. While the configuration is read it is already the one that it will be.

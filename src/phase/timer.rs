@@ -1,4 +1,4 @@
-//! Lua without a client: a request of the module's own, on no connection, so that tasks, contexts and waiting work
+//! Lua without a client: a request of the module's own, on a connection that nginx doesn't know, so that tasks, contexts and waiting work
 //! as they do for any other. What makes or sends a response is refused in this phase.
 
 use std::ffi::c_void;

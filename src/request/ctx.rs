@@ -5,7 +5,7 @@
 //! the later ones are in their requests' pools, which tend to have room for it.
 //!
 //! Whatever runs for a request may be called while something else does: Lua prints, nginx's filters run Lua, which looks at the same
-//! context. So it is only ever shared, and what changes is in cells, none of which is borrowed across a call into nginx or Lua.
+//! context. So it is only ever shared, and what changes is in cells, none of which is borrowed across a call into nginx or Lua that can come back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -250,20 +250,24 @@ panic: provoked at log
         content_by_lua_block {
             local calls = {
                 { "text", ngx.escape_uri, "a b" }, { "text", ngx.md5, "x" }, { "text", ngx.decode_base64, "YQ==" }, { "text", ngx.encode_args, { a = 1 } },
-                { "boundary", ngx.decode_args, "a=1&b=2" },
+                { "boundary", ngx.decode_args, "a=1&b=2" }, { "text", ngx.http_time, 0 }, { "text", ngx.cookie_time, 0 }, { "text", ngx.today },
+                { "boundary", ngx.re.match, "x", "x", "i" },
             }
             for _, call in ipairs(calls) do
                 provoke(call[1])
-                local ok, err = pcall(call[2], call[3])
+                local ok, err = pcall(call[2], unpack(call, 3))
                 ngx.say(ok, " ", type(err))
             end
+            -- One that has neither is as if it had not been called.
+            provoke("without_status")
+            ngx.log(ngx.WARN, "lost")
             ngx.say(ngx.escape_uri("a b"), " ", ngx.decode_args("a=1").a)
         }
     }
 --- request eval: ["GET /pid", "GET /caught"]
 --- response_body_filters eval: my $n = 0; sub { $n++ ? $_[0] : main::provoked("text", 0)->($_[0]) }
 --- response_body eval
-["500:30 lives:200\n", "false string\n" x 5 . "a%20b 1\n"]
+["500:30 lives:200\n", "false string\n" x 9 . "a%20b 1\n"]
 
 === TEST 13: when a task is woken, which drops the others
 --- config

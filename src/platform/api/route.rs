@@ -10,7 +10,8 @@ use nginx_sys::*;
 
 use crate::api::encoding::spacer_pair;
 use crate::api::{
-    arg, error, spacer_str, with_context, with_request, with_request_in, FAIL, OK, RAISE,
+    arg, error, spacer_str, with_context, with_request, with_request_in, without_status, FAIL, OK,
+    RAISE,
 };
 use crate::conf::phase::HANDLERS;
 use crate::nginx::cell::Worker;
@@ -319,9 +320,11 @@ pub extern "C" fn spacer_respond_allow(data: *const u8, len: usize) -> c_int {
 /// A number that changes when the file is saved; 0 when it isn't there.
 #[no_mangle]
 pub extern "C" fn spacer_file_stamp(path: *const u8, len: usize) -> f64 {
-    // SAFETY: Lua's string.
-    let path = PathBuf::from(std::ffi::OsStr::from_bytes(unsafe { arg(path, len) }));
-    Stamp::of(&path).map_or(0.0, |stamp| stamp.number())
+    without_status(0.0, || {
+        // SAFETY: Lua's string.
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(unsafe { arg(path, len) }));
+        Stamp::of(&path).map_or(0.0, |stamp| stamp.number())
+    })
 }
 
 /// The ids of the current request's trace.
