@@ -15,12 +15,15 @@ use crate::run::wait;
 #[derive(Default)]
 pub struct Semaphore {
     resources: Cell<u32>,
+    /// In order; some are gone meanwhile.
     waiting: RefCell<VecDeque<Rc<Waiter>>>,
+    gone: Cell<usize>,
 }
 
 #[derive(Default)]
 struct Waiter {
     given: Cell<bool>,
+    gone: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -31,7 +34,8 @@ impl Semaphore {
 
     /// How many resources are there or, negative, how many wait for one.
     pub fn count(&self) -> i64 {
-        i64::from(self.resources.get()) - self.waiting.borrow().len() as i64
+        let waiting = self.waiting.borrow().len() - self.gone.get();
+        i64::from(self.resources.get()) - waiting as i64
     }
 
     /// Adds resources, and wakes as many of those who wait.
@@ -52,12 +56,27 @@ impl Semaphore {
     fn give(&self) {
         while self.resources.get() > 0 {
             let Some(first) = self.waiting.borrow_mut().pop_front() else { return };
+            if first.gone.get() {
+                self.gone.set(self.gone.get() - 1);
+                continue;
+            }
             self.resources.set(self.resources.get() - 1);
             first.given.set(true);
             let waker = first.waker.take();
             if let Some(waker) = waker {
                 waker.wake();
             }
+        }
+    }
+
+    /// The waiter is gone. Those who are are taken out when they are half of all, so that each costs little however many wait.
+    fn leave(&self, waiter: &Waiter) {
+        waiter.gone.set(true);
+        self.gone.set(self.gone.get() + 1);
+        let mut waiting = self.waiting.borrow_mut();
+        if 2 * self.gone.get() >= waiting.len() {
+            waiting.retain(|waiter| !waiter.gone.get());
+            self.gone.set(0);
         }
     }
 
@@ -91,14 +110,8 @@ impl Future for Taking {
             return Poll::Pending;
         }
         self.timeout = None;
-        self.give_up();
+        self.semaphore.leave(&self.waiter);
         Poll::Ready(false)
-    }
-}
-
-impl Taking {
-    fn give_up(&self) {
-        self.semaphore.waiting.borrow_mut().retain(|waiter| !Rc::ptr_eq(waiter, &self.waiter));
     }
 }
 
@@ -110,7 +123,7 @@ impl Drop for Taking {
         if self.waiter.given.get() {
             self.semaphore.post(1);
         } else {
-            self.give_up();
+            self.semaphore.leave(&self.waiter);
         }
     }
 }

@@ -5,6 +5,9 @@ use warnings;
 
 use Test::Nginx::Socket 'no_plan';
 
+# Two in one packet: whatever is answered is the first one's.
+our $Pipelined = "GET /t HTTP/1.1\r\nHost: localhost\r\n\r\nGET /next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
 no_long_string();
 run_tests();
 
@@ -129,5 +132,113 @@ fine
 GET /t
 --- response_body
 bounded
+--- no_error_log
+[error]
+
+
+
+=== TEST 7: ngx.exit(ngx.DECLINED) in content, after a wait, leaves the request to nginx's next handler
+--- config
+    location = /later { content_by_lua_block { ngx.sleep(0.001) ngx.exit(ngx.DECLINED) } }
+    location = /next { return 200 "next\n"; }
+--- pipelined_requests eval: ["GET /later", "GET /next"]
+--- error_code eval: [404, 200]
+--- response_body_like eval: ["404 Not Found", "next"]
+--- no_error_log
+[alert]
+
+
+
+=== TEST 8: at once it answers nothing, and no other answer stands for it
+--- config
+    location = /t { content_by_lua_block { ngx.exit(ngx.DECLINED) } }
+    location = /next { return 200 "next\n"; }
+--- raw_request eval: $::Pipelined
+--- error_code:
+--- response_body
+--- no_error_log
+[alert]
+
+
+
+=== TEST 9: a request whose header can't be made ends with its connection
+--- config
+    location = /t {
+        content_by_lua_block { ngx.say("one") ngx.sleep(0.001) ngx.say("two") }
+        header_filter_by_lua_block { error("no header") }
+    }
+    location = /next { return 200 "next\n"; }
+--- raw_request eval: $::Pipelined
+--- error_code:
+--- response_body
+--- error_log
+no header
+--- no_error_log
+[alert]
+
+
+
+=== TEST 10: at the first print too
+--- config
+    location = /t {
+        content_by_lua_block { ngx.say("one") }
+        header_filter_by_lua_block { error("no header") }
+    }
+    location = /next { return 200 "next\n"; }
+--- raw_request eval: $::Pipelined
+--- error_code:
+--- response_body
+--- error_log
+no header
+--- no_error_log
+[alert]
+
+
+
+=== TEST 11: and before the content
+--- config
+    location = /t {
+        access_by_lua_block { ngx.say("one") }
+        content_by_lua_block { ngx.say("two") }
+        header_filter_by_lua_block { error("no header") }
+    }
+    location = /next { return 200 "next\n"; }
+--- raw_request eval: $::Pipelined
+--- error_code:
+--- response_body
+--- error_log
+no header
+--- no_error_log
+[alert]
+
+
+
+=== TEST 12: many who wait for a semaphore and give up leave it usable
+--- config
+    location = /t {
+        content_by_lua_block {
+            local semaphore = require("ngx.semaphore").new()
+            local threads = {}
+            for i = 1, 3000 do
+                threads[i] = ngx.thread.spawn(function()
+                    local ok, why = semaphore:wait(i % 3 == 0 and 5 or 0.01)
+                    return ok or why
+                end)
+            end
+            ngx.sleep(0.1)
+            local waiting = semaphore:count()
+            semaphore:post(1000)
+            local woken = 0
+            for i = 1, 3000 do
+                local _, what = ngx.thread.wait(threads[i])
+                if what == true then woken = woken + 1 end
+            end
+            ngx.say(waiting, " ", woken, " ", semaphore:count())
+        }
+    }
+--- request
+GET /t
+--- response_body
+-1000 1000 0
 --- no_error_log
 [error]

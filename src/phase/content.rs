@@ -113,6 +113,10 @@ unsafe fn conclude(ctx: &Ctx, outcome: Outcome) -> ngx_int_t {
             nginx::hold(r);
             return nginx::DONE;
         };
+        // There is no answer, as in the reference, and then no next one on the connection that would be taken for it.
+        if rc == nginx::DECLINED {
+            return nginx::ERROR;
+        }
         rc
     }
 }

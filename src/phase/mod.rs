@@ -340,6 +340,9 @@ unsafe fn body_finished(ctx: &Ctx) {
 unsafe fn returned(ctx: &Ctx) -> ngx_int_t {
     // SAFETY: the request is live.
     unsafe {
+        if output::is_lost(ctx) {
+            return nginx::ERROR;
+        }
         if ctx.state.phase.get() != Phase::Content {
             output::hand_over(ctx);
             return nginx::OK;
@@ -361,6 +364,9 @@ unsafe fn exited(ctx: &Ctx, status: ngx_int_t) -> ngx_int_t {
         let r = ctx.r;
         let is_content = ctx.state.phase.get() == Phase::Content;
         log_debug!(r, "lua thread aborting request with status {status}");
+        if output::is_lost(ctx) {
+            return nginx::ERROR;
+        }
         if !ctx.header_sent() && (*r).headers_out.status == 0 && status >= HTTP_OK {
             (*r).headers_out.status = status as ngx_uint_t;
         }
@@ -384,11 +390,14 @@ unsafe fn exited(ctx: &Ctx, status: ngx_int_t) -> ngx_int_t {
         if ctx.header_sent() && status > nginx::OK && !is_abort(status) {
             return if is_content { nginx::OK } else { HTTP_OK };
         }
-        // In the content phase nginx would look for another handler on `NGX_DECLINED`.
-        if status < nginx::ERROR && is_content {
-            return nginx::OK;
+        match status {
+            // nginx looks for another handler, who can't answer once more.
+            nginx::DECLINED if is_content && ctx.header_sent() => nginx::ERROR,
+            nginx::DECLINED => status,
+            // Statuses of nginx's own: the request would be neither answered nor ended.
+            _ if status < nginx::ERROR && is_content => nginx::ERROR,
+            _ => status,
         }
-        status
     }
 }
 

@@ -189,9 +189,18 @@ pub unsafe fn transmit_header(ctx: &Ctx) -> ngx_int_t {
     ctx.output.ours.set(true);
     // SAFETY: the request is live.
     let rc = unsafe { ngx_http_send_header(ctx.r) };
+    if rc == nginx::ERROR {
+        ctx.output.failed.set(true);
+    }
     // Only now: a header filter may still change the header.
     ctx.output.header_sent.set(true);
     rc
+}
+
+/// Whether the header could not be made, so that nothing can answer the request.
+pub fn is_lost(ctx: &Ctx) -> bool {
+    // SAFETY: the request is live as long as its `Ctx` is in use.
+    ctx.output.failed.get() && unsafe { (*ctx.r).header_sent() == 0 }
 }
 
 /// Hands what is staged to nginx's filters, behind the header.
@@ -376,6 +385,9 @@ pub unsafe fn take_last(ctx: &Ctx) -> Result<*mut ngx_chain_t, ngx_int_t> {
     unsafe {
         if ctx.output.eof.get() {
             return Err(nginx::OK);
+        }
+        if is_lost(ctx) {
+            return Err(nginx::ERROR);
         }
         let r = ctx.r;
         let rc = if ctx.header_sent() { nginx::OK } else { send_header(ctx) };
