@@ -40,6 +40,7 @@ mod family;
 mod list;
 mod run;
 mod scheduler;
+mod tables;
 mod task;
 mod waker;
 

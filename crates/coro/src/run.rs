@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use crate::arena::Found;
 use crate::family::Family;
-use crate::scheduler::Scheduler;
+use crate::tables::Tables;
 use crate::task::{Asked, Host, Kind, Parent, Resume, State, Step, Task, Wait};
 use crate::waker::waker;
 
@@ -32,7 +32,7 @@ pub(crate) enum Next<'a, H: Host> {
 
 /// A family that runs.
 pub(crate) struct Run<'a, H: Host> {
-    scheduler: &'a Scheduler<H>,
+    tables: &'a Tables<H>,
     host: &'a mut H,
     family: Found<'a, Family<H>>,
     owner: H::Owner,
@@ -40,13 +40,9 @@ pub(crate) struct Run<'a, H: Host> {
 
 impl<'a, H: Host> Run<'a, H> {
     #[inline]
-    pub fn new(
-        scheduler: &'a Scheduler<H>,
-        host: &'a mut H,
-        family: Found<'a, Family<H>>,
-    ) -> Run<'a, H> {
+    pub fn new(tables: &'a Tables<H>, host: &'a mut H, family: Found<'a, Family<H>>) -> Run<'a, H> {
         let owner = family.owner();
-        Run { scheduler, host, family, owner }
+        Run { tables, host, family, owner }
     }
 
     /// Goes on until nobody of the family can.
@@ -77,7 +73,7 @@ impl<'a, H: Host> Run<'a, H> {
             Step::Waits => self.waits(task),
             Step::Yields => {
                 // What it asked for before, and could not wait for.
-                self.scheduler.give_up_of(self.host, task);
+                self.tables.give_up_of(self.host, task);
                 self.lets_others_run(task)
             }
         }
@@ -89,8 +85,8 @@ impl<'a, H: Host> Run<'a, H> {
         let is_entry = task.kind.get() == Kind::Entry;
         if is_entry && self.family.lights.is_empty() && task.asked.get() == Asked::Nothing {
             let coroutine = task.coroutine();
-            self.scheduler.tasks.remove(task);
-            self.scheduler.families.remove(self.family);
+            self.tables.tasks.remove(task);
+            self.tables.families.remove(self.family);
             self.host.release(self.owner, Kind::Entry, coroutine, true);
             return Next::Stop(Outcome::Over);
         }
@@ -110,8 +106,8 @@ impl<'a, H: Host> Run<'a, H> {
     /// A task that was killed while it ran has stopped.
     #[cold]
     fn killed(&mut self, task: Found<'a, Task<H>>) -> Next<'a, H> {
-        self.scheduler.give_up_of(self.host, task);
-        self.scheduler.bury(self.host, task);
+        self.tables.give_up_of(self.host, task);
+        self.tables.bury(self.host, task);
         self.next()
     }
 
@@ -120,8 +116,8 @@ impl<'a, H: Host> Run<'a, H> {
         if !self.family.is_there() {
             return Next::Stop(Outcome::Gone);
         }
-        if let Some(task) = self.family.queue.first(&self.scheduler.tasks) {
-            self.family.queue.remove(&self.scheduler.tasks, &task);
+        if let Some(task) = self.family.queue.first(&self.tables.tasks) {
+            self.family.queue.remove(&self.tables.tasks, &task);
             return Next::Resume(task, task.with.get());
         }
         let is_over = self.family.live.get() == 0;
@@ -131,7 +127,7 @@ impl<'a, H: Host> Run<'a, H> {
     fn queue(&self, task: Found<'a, Task<H>>, with: Resume<H::Coroutine>) {
         task.state.set(State::Ready);
         task.with.set(with);
-        self.family.queue.push(&self.scheduler.tasks, task);
+        self.family.queue.push(&self.tables.tasks, task);
     }
 
     /// The task stopped for what it asked for.
@@ -143,7 +139,7 @@ impl<'a, H: Host> Run<'a, H> {
                 task.state.set(State::Joining);
                 self.next()
             }
-            Asked::Spawn(child) => match self.scheduler.tasks.get(child) {
+            Asked::Spawn(child) => match self.tables.tasks.get(child) {
                 Some(child) => {
                     self.queue(task, Resume::Spawned(child.coroutine()));
                     Next::Resume(child, child.with.get())
@@ -222,24 +218,24 @@ impl<'a, H: Host> Run<'a, H> {
 
     /// The task's code came to its end.
     fn ended(&mut self, task: Found<'a, Task<H>>, well: bool) -> Next<'a, H> {
-        let scheduler = self.scheduler;
-        scheduler.give_up_of(self.host, task);
-        scheduler.sweep(self.host, self.family, task);
-        let is_parent_alive = scheduler.is_parent_alive(self.host, &task);
+        let tables = self.tables;
+        tables.give_up_of(self.host, task);
+        tables.sweep(self.host, self.family, task);
+        let is_parent_alive = tables.is_parent_alive(self.host, &task);
         if !task.is_there() {
             return self.next();
         }
         let joining = match task.is_killed() {
             true => None,
-            false => scheduler.joining(&task),
+            false => tables.joining(&task),
         };
         if let Some(parent) = joining {
             let coroutine = task.coroutine();
-            scheduler.remove(task);
+            tables.remove(task);
             return Next::Resume(parent, Resume::Joined(coroutine, well));
         }
         if task.is_killed() || !is_parent_alive {
-            if let Some(removed) = scheduler.remove(task) {
+            if let Some(removed) = tables.remove(task) {
                 removed.release(self.host, well);
             }
             return self.next();
@@ -248,13 +244,13 @@ impl<'a, H: Host> Run<'a, H> {
         self.family.live.set(self.family.live.get() - 1);
         match task.parent.get() {
             Some(Parent::Task(parent)) => {
-                if let Some(parent) = scheduler.tasks.get(parent) {
-                    parent.zombies.push(&scheduler.tasks, task);
+                if let Some(parent) = tables.tasks.get(parent) {
+                    parent.zombies.push(&tables.tasks, task);
                 }
             }
             _ => {
                 let of_users = &self.family.of_users;
-                of_users.list.push(&scheduler.tasks, task);
+                of_users.list.push(&tables.tasks, task);
                 of_users.count.set(of_users.count.get() + 1);
             }
         }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::arena::Id;
-use crate::list::{Links, List};
+use crate::list::{Linked, Links, List};
 
 /// What a task waits for; the output is the status with which it goes on.
 pub type Wait = Pin<Box<dyn Future<Output = i32>>>;
@@ -157,6 +157,13 @@ pub(crate) struct Task<H: Host> {
     /// Its children that have ended.
     pub zombies: Places,
     pub links: [Links; 2],
+}
+
+impl<H: Host> Linked for Task<H> {
+    #[inline]
+    fn links(&self, which: usize) -> &Links {
+        &self.links[which]
+    }
 }
 
 impl<H: Host> Default for Task<H> {
