@@ -119,8 +119,11 @@ def _handled_in_order(history: History):
         queues[event.key].append(event.id)
     over: set[str] = set()
     dead = set(history.dead)
+    # An attempt counts when it is handed out, and its process may end before it begins: the last step of such an event is not that of its
+    # last attempt.
+    last = {step.id: number for number, step in enumerate(history.steps) if step.id in history.dead_with_process}
     first: Counter[str] = Counter()
-    for step in history.steps:
+    for number, step in enumerate(history.steps):
         if step.id not in index:
             continue
         ended = step.do == END or (step.do == FAIL and step.attempt >= history.max_attempts and step.id in dead)
@@ -132,8 +135,7 @@ def _handled_in_order(history: History):
         if step.do == BEGIN and index[step.id] > first[step.key]:
             earlier = queue[first[step.key]]
             yield Fault(OUT_OF_ORDER, f"event {step.id} of key {step.key} was begun before {earlier} was over")
-        # Of a last attempt that ended with its process there is no other step.
-        if step.do == BEGIN and step.attempt >= history.max_attempts and step.id in dead:
+        if last.get(step.id) == number:
             over.add(step.id)
 
 
@@ -153,6 +155,7 @@ def _dead(history: History):
     begun = Counter(step.id for step in history.steps if step.do == BEGIN)
     # Each of its attempts may have ended with its worker, if only before its end was stored.
     unlucky = {event_id for event_id, count in begun.items() if count >= history.max_attempts}
+    unlucky |= history.dead_with_process
     for event_id in set(history.dead) - poison - unlucky:
         yield Fault(BURIED, f"event {event_id} is a dead letter, although its function succeeds")
     for event_id in (poison & stored) - set(history.dead):

@@ -76,8 +76,9 @@ class History:
     attempts: list[Attempt] = field(default_factory=list)
     # In the order of their offsets, partition by partition.
     log: list[Stored] = field(default_factory=list)
-    # Ids of the dead letters.
+    # Ids of the dead letters, and of those among them whose last attempt ended with its process.
     dead: list[str] = field(default_factory=list)
+    dead_with_process: set[str] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
     positions: list[Position] = field(default_factory=list)
 
@@ -92,9 +93,17 @@ def write(file: pathlib.Path, records) -> None:
         opened.writelines(json.dumps(record) + "\n" for record in records)
 
 
+def _died(headers: dict[str, str], max_attempts: int) -> bool:
+    """Whether it was the end of a process that made the last of all attempts fail."""
+    return headers["spacer-dead-attempts"] == str(max_attempts) and headers["spacer-dead-error"].startswith(
+        "its worker process ended"
+    )
+
+
 def read(folder: pathlib.Path, max_attempts: int) -> History:
     """The history whose files are in the folder."""
     handled = folder / HANDLED
+    dead = list(lines(folder / DEAD))
     return History(
         max_attempts=max_attempts,
         attempts=[Attempt(**record) for record in lines(folder / ATTEMPTS)],
@@ -102,7 +111,8 @@ def read(folder: pathlib.Path, max_attempts: int) -> History:
             Stored(event["value"]["id"], event["key"], event["partition"], event["offset"])
             for event in lines(folder / LOG)
         ],
-        dead=[event["value"]["id"] for event in lines(folder / DEAD)],
+        dead=[event["value"]["id"] for event in dead],
+        dead_with_process={event["value"]["id"] for event in dead if _died(event["headers"], max_attempts)},
         steps=[Step(**record) for record in lines(handled)] if handled.exists() else [],
         positions=[Position(**record) for record in lines(folder / OFFSETS)],
     )

@@ -51,6 +51,7 @@ def good() -> History:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         writer.handle("c1", "c", None, attempt)
     writer.history.dead.append("c1")
+    writer.history.dead_with_process.add("c1")
     writer.handle("c2", "c")
     writer.handle("a1", "a", FAIL)
     writer.handle("b1", "b")
@@ -121,6 +122,21 @@ class CheckerTest(unittest.TestCase):
         history = good()
         history.steps = [s for s in history.steps if not (s.id == "b3" and s.attempt == MAX_ATTEMPTS)]
         self.assertIn(checker.OUT_OF_ORDER, self.found(history))
+
+    def test_a_last_attempt_may_end_with_its_process_before_it_begins_but_only_then(self):
+        writer = Writer()
+        writer.append("a1", "a", poison=True)
+        writer.append("a2", "a")
+        for attempt in range(1, MAX_ATTEMPTS):
+            writer.handle("a1", "a", FAIL, attempt)
+        writer.handle("a2", "a")
+        writer.history.dead.append("a1")
+        self.assertEqual([fault.kind for fault in checker.check(writer.done())], [checker.OUT_OF_ORDER])
+        writer.history.dead_with_process.add("a1")
+        self.assertEqual(checker.check(writer.done()), [])
+        # It was handed out again after the next one.
+        writer.handle("a1", "a", FAIL, MAX_ATTEMPTS)
+        self.assertEqual([fault.kind for fault in checker.check(writer.done())], [checker.OUT_OF_ORDER])
 
     def test_a_poisonous_event_that_is_no_dead_letter_is_a_fault(self):
         history = good()
